@@ -1,0 +1,88 @@
+"""A choice between image ops that runs the chosen one only: also under ``vmap``, at any order of gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.custom_batching import custom_vmap
+
+Op = Callable[[Any, Array], Array]
+
+
+def one_of(ops: Sequence[Op]) -> Callable[[Array, Any, Array], Array]:
+    """``(index, parameters, x) -> ops[index](parameters, x)``, for ops that are affine in ``x``.
+
+    ``lax.switch`` alone becomes a select between the outputs of *all* ops where ``vmap`` batches the index,
+    and its gradient stores residuals for all of them. Here a batched index makes a loop over the batch
+    whose body is a switch, and the gradient is a second switch, between the transposed ops; ops that are affine
+    need no residual but their parameters. Parameters get no gradient. Reverse mode only, any order.
+    """
+    if len(ops) == 1:
+        return lambda index, parameters, x: ops[0](parameters, x)
+
+    value = _switch(ops)
+    linear_part = _switch([_linear_part(op) for op in ops])
+    transpose = _switch([_transpose(op) for op in ops])
+
+    @jax.custom_vjp
+    def chosen(index: Array, parameters: Any, x: Array) -> Array:
+        return value(index, parameters, x)
+
+    @jax.custom_vjp
+    def chosen_linear(index: Array, parameters: Any, x: Array) -> Array:
+        return linear_part(index, parameters, x)
+
+    @jax.custom_vjp
+    def chosen_transpose(index: Array, parameters: Any, y: Array) -> Array:
+        return transpose(index, parameters, y)
+
+    # The forward pass of a rule is differentiated too, by an outer gradient: it has to be the function with
+    # the rule. Each one's rule calls the next, so the three are closed under differentiation.
+    def define(function: Any, adjoint: Any) -> None:
+        function.defvjp(
+            lambda index, parameters, x: (function(index, parameters, x), (index, parameters)),
+            lambda residual, y: (None, None, adjoint(*residual, y)),
+        )
+
+    define(chosen, chosen_transpose)
+    define(chosen_linear, chosen_transpose)
+    define(chosen_transpose, chosen_linear)
+    return chosen
+
+
+def _linear_part(op: Op) -> Op:
+    return lambda parameters, x: jax.jvp(lambda x: op(parameters, x), (jnp.zeros_like(x),), (x,))[1]
+
+
+def _transpose(op: Op) -> Op:
+    return lambda parameters, y: jax.vjp(lambda x: op(parameters, x), jnp.zeros_like(y))[1](y)[0]
+
+
+def _switch(ops: Sequence[Op]) -> Callable[[Array, Any, Array], Array]:
+    """``lax.switch`` over ``ops``, which ``vmap`` turns into a loop and never into a select."""
+
+    @custom_vmap
+    def switch(index: Array, parameters: Any, x: Array) -> Array:
+        return lax.switch(index, ops, parameters, x)
+
+    @switch.def_vmap
+    def _(axis_size: int, in_batched: list[Any], *args: Any) -> tuple[Array, bool]:
+        del axis_size
+        leaves, tree = jax.tree.flatten(args)
+        batched = jax.tree.leaves(in_batched)
+        if not in_batched[0]:
+            axes = jax.tree.unflatten(tree, [0 if b else None for b in batched])[1:]
+            return _switch([jax.vmap(op, in_axes=axes) for op in ops])(*args), True
+
+        def body(mapped: list[Array]) -> Array:
+            rest = iter(mapped)
+            full = [next(rest) if b else leaf for b, leaf in zip(batched, leaves, strict=True)]
+            return switch(*jax.tree.unflatten(tree, full))
+
+        return lax.map(body, [leaf for b, leaf in zip(batched, leaves, strict=True) if b]), True
+
+    return switch

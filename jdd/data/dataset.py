@@ -1,0 +1,280 @@
+"""A labelled image data set in host memory, and the normalisation that leads in and out of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = np.ndarray | jax.Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """One split, in file order: `images` uint8 [N, H, W, C] and `labels` int32 [N].
+
+    Raises:
+      ValueError: for another dtype or rank, or unequal lengths.
+
+    Example:
+      >>> Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1], np.int32)).images.shape
+      (2, 8, 8, 1)
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        for field, dtype, rank in (("images", np.uint8, 4), ("labels", np.int32, 1)):
+            value = getattr(self, field)
+            if not isinstance(value, np.ndarray) or value.dtype != dtype or value.ndim != rank:
+                wanted = f"{np.dtype(dtype).name} array of rank {rank}"
+                raise ValueError(f"{field} must be a {wanted}, got {_describe(value)}")
+        if len(self.images) != len(self.labels):
+            raise ValueError(f"{len(self.images)} images but {len(self.labels)} labels")
+        if 0 in self.images.shape[1:]:
+            raise ValueError(f"images of size 0: shape {self.images.shape}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Source(NamedTuple):
+    """What a reader found; None where the source does not say (the registry then fills it in)."""
+
+    train: Split
+    test: Split
+    class_names: tuple[str, ...] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    remark: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """A train and a test split with class names and the per-channel statistics of normalisation.
+
+    `mean` and `std` have one number per channel, on the [0, 1] scale of pixels (x / 255). Label i
+    is `class_names[i]`. Every class has an image in train; a class may be absent from test.
+
+    Raises:
+      ValueError: where the splits, names and statistics do not fit together.
+
+    Example:
+      >>> split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1], np.int32))
+      >>> data = Dataset("tiny", split, split, ("cat", "dog"), (0.5,), (0.25,))
+      >>> data.num_classes, data.image_shape
+      (2, (8, 8, 1))
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        repeated = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
+        if not self.class_names or repeated:
+            raise ValueError(
+                f"{self.name}: class names must be non-empty and distinct, {repeated=}"
+            )
+        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+            raise ValueError(
+                f"{self.name}: train images are {self.train.images.shape[1:]}, "
+                f"test images {self.test.images.shape[1:]}"
+            )
+        for part, split in (("train", self.train), ("test", self.test)):
+            if not len(split):
+                raise ValueError(f"{self.name}: the {part} split is empty")
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise ValueError(
+                    f"{self.name}: {part} labels run from {low} to {high}, but {self.num_classes} "
+                    f"class names allow 0 to {self.num_classes - 1}"
+                )
+        empty = [self.class_names[i] for i in np.flatnonzero(self.class_counts() == 0)]
+        if empty:
+            raise ValueError(f"{self.name}: no train image of {_listed(empty)}")
+        channels = self.image_shape[2]
+        for field, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != channels or not all(math.isfinite(v) for v in values):
+                raise ValueError(
+                    f"{self.name}: {field} must be {channels} finite numbers (one per channel), "
+                    f"got {values}"
+                )
+        if min(self.std) <= 0:
+            raise ValueError(f"{self.name}: std must be positive in every channel, got {self.std}")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        height, width, channels = self.train.images.shape[1:]
+        return height, width, channels
+
+    def class_counts(self) -> np.ndarray:
+        """Train images per class, int64 [num_classes]."""
+        return np.bincount(self.train.labels, minlength=self.num_classes)
+
+    def restrict(self, classes: Sequence[str | int]) -> Dataset:
+        """The data set of some classes only, relabelled 0..k-1 in the order given; statistics stay.
+
+        A class is a name or an index; a string of digits that is no class name is read as an index.
+
+        Raises:
+          ValueError: for no class, an unknown class or a repeated class.
+
+        Example:
+          >>> split = Split(np.zeros((3, 8, 8, 1), np.uint8), np.array([0, 1, 2], np.int32))
+          >>> data = Dataset("tiny", split, split, ("cat", "dog", "emu"), (0.5,), (0.25,))
+          >>> small = data.restrict(["emu", 0])
+          >>> small.class_names, small.train.labels.tolist()
+          (('emu', 'cat'), [1, 0])
+        """
+        if isinstance(classes, str):
+            raise ValueError(f"classes must be a sequence of names or indices, got {classes!r}")
+        chosen = [self._class_index(entry) for entry in classes]
+        if not chosen:
+            raise ValueError(f"{self.name}: no class given; known: {_listed(self.class_names)}")
+        if len(set(chosen)) < len(chosen):
+            twice = sorted({self.class_names[i] for i in chosen if chosen.count(i) > 1})
+            raise ValueError(f"{self.name}: class given twice: {_listed(twice)}")
+        table = np.full(self.num_classes, -1, np.int32)
+        table[chosen] = np.arange(len(chosen), dtype=np.int32)
+
+        def part(split: Split) -> Split:
+            labels = table[split.labels]
+            return Split(split.images[labels >= 0], labels[labels >= 0])
+
+        return dataclasses.replace(
+            self,
+            train=part(self.train),
+            test=part(self.test),
+            class_names=tuple(self.class_names[i] for i in chosen),
+        )
+
+    def _class_index(self, entry: str | int) -> int:
+        if isinstance(entry, str) and entry in self.class_names:
+            return self.class_names.index(entry)
+        index = entry
+        if isinstance(entry, str):
+            if not (entry.isascii() and entry.isdecimal()):
+                raise ValueError(
+                    f"{self.name}: unknown class {entry!r}{did_you_mean(entry, self.class_names)}; "
+                    f"known: {_listed(self.class_names)}"
+                )
+            index = int(entry)
+        if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+            raise ValueError(f"{self.name}: a class must be a name or an index, got {entry!r}")
+        if not 0 <= index < self.num_classes:
+            raise ValueError(
+                f"{self.name}: class index {index} is out of range 0 to {self.num_classes - 1}"
+            )
+        return int(index)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`", did you mean 'x'?"` for the nearest known word, or the empty string.
+
+    Example:
+      >>> did_you_mean("cifer10", ["mnist", "cifar10"])
+      ", did you mean 'cifar10'?"
+    """
+    lowered = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1)
+    return f", did you mean {lowered[near[0]]!r}?" if near else ""
+
+
+def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and population standard deviation of x / 255 per channel, from the bytes' histogram.
+
+    Args:
+      images: uint8 [N, H, W, C].
+
+    Returns:
+      (mean, std), C numbers each.
+
+    Example:
+      >>> pixel_statistics(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1))
+      ((0.5,), (0.5,))
+    """
+    channels = images.shape[-1]
+    counts = np.zeros((channels, 256), np.int64)
+    for part in range(0, len(images), 1000):  # bincount widens its input eightfold
+        for channel in range(channels):
+            pixels = images[part : part + 1000, ..., channel].reshape(-1)
+            counts[channel] += np.bincount(pixels, minlength=256)
+    level = np.arange(256) / 255.0
+    total = counts.sum(axis=1)
+    mean = counts @ level / total
+    # around the mean: the difference of two squares would cancel for nearly constant channels
+    variance = (counts * (level - mean[:, None]) ** 2).sum(axis=1) / total
+    return tuple(mean.tolist()), tuple(np.sqrt(variance).tolist())
+
+
+def normalise(images: Array, mean: Any, std: Any) -> Any:
+    """(x / 255 - mean) / std per channel in float32: from stored bytes to what networks see.
+
+    Args:
+      images: uint8 [..., C]; numpy gives numpy, JAX (also traced) gives JAX.
+      mean, std: C numbers each, on the [0, 1] scale.
+
+    Returns:
+      float32 array of the same shape, in normalised space (zero is the data set's mean).
+
+    Raises:
+      ValueError: when the images are not uint8 (they would be scaled twice).
+
+    Reference: ToTensor and Normalize of torchvision, as used by DC and DSA (spec, section 2).
+
+    Example:
+      >>> normalise(np.array([[0, 255]], np.uint8).T, (0.5,), (0.25,)).tolist()
+      [[-2.0], [2.0]]
+    """
+    if images.dtype != np.uint8:
+        raise ValueError(f"normalise takes uint8 images, got {images.dtype}")
+    xp = jnp if any(isinstance(a, jax.Array) for a in (images, mean, std)) else np
+    mean, std = xp.asarray(mean, np.float32), xp.asarray(std, np.float32)
+    return (images.astype(np.float32) / np.float32(255) - mean) / std
+
+
+def denormalise(images: Array, mean: Any, std: Any) -> Any:
+    """x * std + mean per channel in float32: from normalised space to the [0, 1] scale, unclipped.
+
+    Args:
+      images: float [..., C] in normalised space; numpy gives numpy, JAX gives JAX.
+      mean, std: C numbers each, on the [0, 1] scale.
+
+    Returns:
+      float32 array of the same shape; distilled pixels may lie outside [0, 1].
+
+    Example:
+      >>> denormalise(np.array([[-2.0, 4.0]], np.float32).T, (0.5,), (0.25,)).tolist()
+      [[0.0], [1.5]]
+    """
+    xp = jnp if any(isinstance(a, jax.Array) for a in (images, mean, std)) else np
+    mean, std = xp.asarray(mean, np.float32), xp.asarray(std, np.float32)
+    return images.astype(np.float32) * std + mean
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    return type(value).__name__
+
+
+def _listed(names: Sequence[str], limit: int = 12) -> str:
+    """Names joined by commas, shortened so that a message stays one line."""
+    more = f", ... ({len(names)} in all)" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,144 @@
+"""tensorflow-datasets as a source: sets prepared as ArrayRecord are read without TensorFlow."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jdd.data.dataset import Source, Split, did_you_mean
+from jdd.data.folder import decode_image
+
+_FORMAT = "array_record"
+_NEEDED_TO_PREPARE = ("tensorflow", "importlib_resources")
+_BATCH = 1000
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by number of channels, in Pillow's names
+
+
+def read_tfds(name: str, data_dir: Path | None) -> Source:
+    """Train and test split of a tensorflow-datasets set, prepared first where that is possible.
+
+    A prepared set is looked for in `data_dir`, then in tensorflow-datasets' own folder. Preparing
+    downloads the set and needs TensorFlow (the extra `jdd[tfds]`); reading does not. Images are
+    8-bit, of one size, under the feature `image`, labels integers under `label`. Where there is no
+    test split the validation split serves as test, and the data set's name says so.
+
+    Args:
+      name: as tensorflow-datasets spells it, `NAME`, `NAME/CONFIG` or `NAME:VERSION`.
+      data_dir: folder of prepared sets; None: tensorflow-datasets' default only.
+
+    Raises:
+      ValueError: one line, for an unknown set, one that is not prepared and cannot be, one prepared
+        in another file format, or one that is no image classification set.
+    """
+    try:
+        import tensorflow_datasets as tfds  # seconds to import, and needed by this source only
+    except ImportError as error:
+        raise ValueError(
+            f'tfds:{name} needs tensorflow-datasets ({_first_line(error)}): pip install "jdd[tfds]"'
+        ) from None
+    builder = _prepared_builder(tfds, name, data_dir)
+    try:
+        return _read(tfds, builder)
+    except NotImplementedError:  # the only cause: a file format without random access
+        raise ValueError(
+            f"tfds:{name}: {builder.data_path} is prepared as {builder.info.file_format.value}, "
+            f"which only TensorFlow reads: prepare it with file_format={_FORMAT!r}"
+        ) from None
+    except Exception as error:  # readers of tfds raise whatever their backends do
+        raise ValueError(
+            f"tfds:{name}: cannot read {builder.data_path}: {_first_line(error)}"
+        ) from None
+
+
+def _read(tfds: Any, builder: Any) -> Source:
+    splits = builder.info.splits
+    test = next((part for part in ("test", "validation") if part in splits), None)
+    if "train" not in splits or test is None:
+        raise ValueError(f"needs splits train and test (or validation), it has {', '.join(splits)}")
+    features = builder.info.features
+    for feature in ("image", "label"):
+        if feature not in features:
+            raise ValueError(f"needs the features image and label, it has {', '.join(features)}")
+    image, label = features["image"], features["label"]
+    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
+        raise ValueError(f"images must be 8-bit images, the feature is {image}")
+    if label.shape != () or np.dtype(label.np_dtype).kind not in "iu":
+        raise ValueError(f"labels must be single integers, the feature is {label}")
+    undecoded = {"image": tfds.decode.SkipDecoding()}
+    mode = _MODES.get(image.shape[-1])
+    if mode is None:
+        raise ValueError(f"images must have 1, 3 or 4 channels, the feature is {image}")
+    return Source(
+        _read_split(builder.as_data_source("train", decoders=undecoded), mode),
+        _read_split(builder.as_data_source(test, decoders=undecoded), mode),
+        tuple(getattr(label, "names", None) or ()) or None,
+        remark="" if test == "test" else " (validation as test)",
+    )
+
+
+def _prepared_builder(tfds: Any, name: str, data_dir: Path | None) -> Any:
+    places = [None] if data_dir is None else [str(data_dir), None]
+    for place in places:
+        builder = _builder(tfds, name, data_dir=place)
+        # builder.is_prepared() would log a warning for each place without the set
+        if builder is not None and (builder.data_path / "dataset_info.json").exists():
+            return builder
+    looked = " and ".join(place or str(tfds.core.constants.DATA_DIR) for place in places)
+    builder = _builder(tfds, name, data_dir=places[0], file_format=_FORMAT)
+    if builder is None:
+        hint = did_you_mean(name, tfds.list_builders(with_community_datasets=False))
+        raise ValueError(
+            f"tfds:{name} is unknown to tensorflow-datasets and not prepared in {looked}{hint}"
+        )
+    missing = [module for module in _NEEDED_TO_PREPARE if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ValueError(
+            f"tfds:{name} is not prepared in {looked}, and preparing it needs "
+            f'{" and ".join(missing)}: pip install "jdd[tfds]"'
+        )
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # downloads, disks and TensorFlow fail in their own ways
+        raise ValueError(f"tfds:{name}: preparing failed: {_first_line(error)}") from None
+    return builder
+
+
+def _builder(tfds: Any, name: str, **options: Any) -> Any:
+    """The builder of a name, None where tensorflow-datasets knows no such set."""
+    try:
+        return tfds.builder(name, **options)
+    except tfds.core.registered.DatasetNotFoundError:
+        return None
+    except Exception as error:  # a malformed name, a config or version that does not exist
+        raise ValueError(f"tfds:{name}: {_first_line(error)}") from None
+
+
+def _read_split(source: Any, mode: str) -> Split:
+    """All records of a split, looked up in batches and decoded by Pillow.
+
+    60,000 PNG of 28 x 28 on one CPU core: SECONDS; with tensorflow-datasets' own decoding SECONDS,
+    looked up one by one SECONDS.
+    """
+    images, labels = None, np.empty(len(source), np.int32)
+    for low in range(0, len(source), _BATCH):
+        rows = range(low, min(low + _BATCH, len(source)))
+        for row, example in zip(rows, source.__getitems__(rows), strict=True):
+            image = decode_image(io.BytesIO(example["image"]), mode)
+            if images is None:
+                images = np.empty((len(source), *image.shape), np.uint8)
+            if image.shape != images.shape[1:]:
+                raise ValueError(
+                    f"images must be of one size, got {images.shape[1:]} and {image.shape}"
+                )
+            images[row], labels[row] = image, example["label"]
+    if images is None:
+        raise ValueError("a split without images")
+    return Split(images, labels)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,8 @@
+"""Protocols: what a distilled set is worth."""
+
+from jdd.evaluate.accuracy import accuracy as accuracy
+from jdd.evaluate.baselines import random_real as random_real
+from jdd.evaluate.protocol import PROTOCOLS as PROTOCOLS
+from jdd.evaluate.protocol import Evaluation as Evaluation
+from jdd.evaluate.protocol import Protocol as Protocol
+from jdd.evaluate.protocol import evaluate as evaluate

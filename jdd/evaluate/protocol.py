@@ -1,0 +1,191 @@
+"""Named evaluation protocols: train fresh networks on a small set, test them on the real one."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax import Array, lax
+
+from jdd.augment import dsa
+from jdd.data.table import ClassTable
+from jdd.evaluate.accuracy import accuracy
+from jdd.names import one_of
+from jdd.nn import Model
+from jdd.training import Augment, SGDRecipe, train_epochs
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How a set is judged.
+
+    Attributes:
+      name: what reports call it.
+      epochs: the E of the papers; E + 1 epochs are trained, as the original code does.
+      augmentation: "none", or a DSA strategy (one op per minibatch, own parameters per image).
+      learning_rate, momentum, weight_decay, batch_size: of SGD.
+    """
+
+    name: str
+    epochs: int
+    augmentation: str = "none"
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        for field in ("epochs", "batch_size"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+
+    @property
+    def recipe(self) -> SGDRecipe:
+        """SGD whose learning rate falls once, after epoch index E//2 + 1, with momentum reset."""
+        return SGDRecipe(
+            self.learning_rate, self.momentum, self.weight_decay, self.batch_size, self.epochs // 2 + 2
+        )
+
+    def augment(self) -> Augment | None:
+        """The augmentation of a minibatch, or None."""
+        if self.augmentation == "none":
+            return None
+        return functools.partial(_augment_dsa, self.augmentation)
+
+    def describe(self) -> str:
+        """One line for reports."""
+        return (
+            f"{self.name}: {self.epochs + 1} epochs of SGD (learning rate {self.learning_rate}, a tenth "
+            f"after epoch {self.epochs // 2 + 2} with momentum reset; momentum {self.momentum}, weight decay "
+            f"{self.weight_decay}, batch {self.batch_size}), augmentation {self.augmentation}, accuracy "
+            "of the last epoch on the whole test set"
+        )
+
+
+def _augment_dsa(strategy: str, key: Array, images: Array) -> Array:
+    return dsa(key, images, strategy, siamese=False)
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "dc": Protocol("dc", epochs=300),
+    "dsa": Protocol("dsa", epochs=1000, augmentation="color_crop_cutout_flip_scale_rotate"),
+    "dsa-no-flip": Protocol("dsa-no-flip", epochs=1000, augmentation="color_crop_cutout_scale_rotate"),
+}
+"""DC's protocol (300 epochs, no augmentation) and DSA's (1000 epochs, DSA; without flip for digits)."""
+
+
+class Evaluation(NamedTuple):
+    """Accuracies of independently trained networks.
+
+    Attributes:
+      accuracies: ``[num_networks]``, fractions, of the last epoch.
+      protocol: the protocol that produced them.
+      model: the name of the network.
+    """
+
+    accuracies: np.ndarray
+    protocol: Protocol
+    model: str
+
+    @property
+    def mean(self) -> float:
+        """The mean accuracy, a fraction."""
+        return float(self.accuracies.mean())
+
+    @property
+    def std(self) -> float:
+        """The population standard deviation (ddof 0), as the papers print it."""
+        return float(self.accuracies.std())
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.2f} +- {100 * self.std:.2f} % ({len(self.accuracies)} networks)"
+
+
+def evaluate(
+    key: Array,
+    model: Model,
+    images: Array,
+    labels: Array,
+    test: ClassTable,
+    protocol: Protocol,
+    *,
+    num_networks: int = 20,
+    networks_per_dispatch: int = 5,
+    over_seeds: str | int | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Trains fresh random networks on a small set and tests each on the whole test set.
+
+    Args:
+      key: typed PRNG key; each network gets its own.
+      model: the architecture.
+      images: ``[N, H, W, ch]``, normalised with the test table's statistics.
+      labels: integers ``[N]`` or probabilities ``[N, K]``.
+      test: the real test set.
+      protocol: the recipe, for example ``PROTOCOLS["dsa"]``.
+      num_networks: how many networks; the papers use 20 for each of 5 sets.
+      networks_per_dispatch: networks trained by one call of the compiled program.
+      over_seeds: "map", "vmap", or an int for that many networks at a time; None for the
+        platform's default.
+      report: called with (networks done, num_networks) after each dispatch.
+
+    Returns:
+      The accuracies, with what is needed to report them.
+
+    Raises:
+      ValueError: if num_networks is below 1, or images and labels do not fit.
+
+    Reference: the evaluation of DC and DSA; ``../specs/gradient_matching.md`` 4.4.
+    """
+    if num_networks < 1 or networks_per_dispatch < 1:
+        raise ValueError(f"num_networks must be at least 1, got {num_networks}")
+    if images.shape[0] != labels.shape[0] or images.shape[1:] != model.image_shape:
+        raise ValueError(
+            f"{model.name} takes images [N, {', '.join(map(str, model.image_shape))}] with N labels, "
+            f"got {images.shape} and {labels.shape}"
+        )
+    if over_seeds not in (None, "map", "vmap") and not isinstance(over_seeds, int):
+        one_of("over_seeds", str(over_seeds), ["map", "vmap"])
+    group = min(networks_per_dispatch, num_networks)
+    program = _program(model, protocol, over_seeds or "map")
+    found: list[float] = []
+    for first in range(0, num_networks, group):
+        # The last group may reach beyond num_networks: one program, one compilation.
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(first, first + group))
+        found += list(np.asarray(program(keys, images, labels, test)))
+        if report is not None:
+            report(min(len(found), num_networks), num_networks)
+    return Evaluation(np.asarray(found[:num_networks], np.float64), protocol, model.name)
+
+
+@functools.cache
+def _program(model: Model, protocol: Protocol, over_seeds: str | int) -> Callable[..., Array]:
+    """The compiled training and testing of several networks."""
+
+    @jax.jit
+    def run(keys: Array, images: Array, labels: Array, test: ClassTable) -> Array:
+        def one(key: Array) -> Array:
+            start, training = jax.random.split(key)
+            variables, _ = train_epochs(
+                training,
+                model,
+                model.init(start),
+                images,
+                labels,
+                protocol.recipe,
+                epochs=protocol.epochs + 1,
+                augment=protocol.augment(),
+            )
+            return accuracy(model, variables, test)
+
+        if over_seeds == "vmap":
+            return jax.vmap(one)(keys)
+        return lax.map(one, keys, batch_size=None if over_seeds == "map" else int(over_seeds))
+
+    return run

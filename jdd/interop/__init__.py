@@ -1,0 +1,3 @@
+"""Exchange with other libraries' formats."""
+
+from jdd.interop.torch import params_from_torch as params_from_torch

@@ -1,0 +1,117 @@
+"""PyTorch state dicts of the reference networks to our variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jdd.nn.model import Model, Variables
+
+_BUFFERS = ("running_mean", "running_var")
+
+
+def params_from_torch(model: Model, state_dict: Mapping[str, np.ndarray]) -> Variables:
+    """Variables of ``model`` from the state dict of the same network in PyTorch.
+
+    Layers are matched by kind and order (first convolution to first convolution, and so on), so
+    the names in the state dict do not matter beyond grouping. Kernels go from OIHW to HWIO, dense
+    kernels from (out, in) to (in, out), layer-norm scales from CHW to HWC, and the first dense
+    layer behind a feature map from the (channel, height, width) order of PyTorch's flatten to our
+    (height, width, channel).
+
+    Args:
+      model: the network to fill.
+      state_dict: parameter name to array, in the order of PyTorch's ``state_dict()``; tensors must
+        be converted to numpy (``{k: v.numpy() for k, v in net.state_dict().items()}``).
+
+    Returns:
+      ``{"params": ...}``, with ``"batch_stats"`` where the network has BatchNorm.
+
+    Raises:
+      ValueError: if the state dict does not fit the model, naming the first layer that does not.
+    """
+    target = jax.eval_shape(model.init, jax.random.key(0))
+    layers = _torch_layers(state_dict)
+    height, width, channels = _last_map(model)
+    stats = dict(target.get("batch_stats", {}))
+    params: dict[str, dict[str, Any]] = {}
+    for kind in ("conv", "norm", "dense"):
+        names = [n for n in _natural_order(target["params"]) if _kind(target["params"][n]) == kind]
+        if len(names) != len(layers[kind]):
+            raise ValueError(
+                f"{model.name} has {len(names)} {kind} layers, the state dict {len(layers[kind])}"
+            )
+        for i, (name, (prefix, layer)) in enumerate(zip(names, layers[kind], strict=True)):
+            if kind == "dense" and i == 0:
+                layer = {**layer, "weight": _reorder_flatten(layer["weight"], channels, height, width)}
+            params[name] = _convert(kind, layer)
+            _check_shapes(prefix, name, params[name], target["params"][name])
+            if name in stats:
+                stats[name] = {"mean": layer["running_mean"], "var": layer["running_var"]}
+    variables = {"params": params, **({"batch_stats": stats} if stats else {})}
+    return jax.tree.map(jnp.asarray, variables)
+
+
+def _torch_layers(
+    state_dict: Mapping[str, np.ndarray],
+) -> dict[str, list[tuple[str, dict[str, np.ndarray]]]]:
+    grouped: dict[str, dict[str, np.ndarray]] = {}
+    for name, value in state_dict.items():
+        prefix, _, leaf = name.rpartition(".")
+        if leaf != "num_batches_tracked":
+            grouped.setdefault(prefix, {})[leaf] = np.asarray(value)
+    layers: dict[str, list[tuple[str, dict[str, np.ndarray]]]] = {"conv": [], "norm": [], "dense": []}
+    for prefix, layer in grouped.items():
+        if "weight" not in layer or not set(layer) <= {"weight", "bias", *_BUFFERS}:
+            raise ValueError(f"layer '{prefix}' of the state dict has unknown tensors {sorted(layer)}")
+        kind = {4: "conv", 2: "dense", 1: "norm", 3: "norm"}[layer["weight"].ndim]
+        layers[kind].append((prefix, layer))
+    return layers
+
+
+def _kind(layer: Mapping[str, Any]) -> str:
+    if "scale" in layer:
+        return "norm"
+    return "conv" if layer["kernel"].ndim == 4 else "dense"
+
+
+def _natural_order(names: Mapping[str, Any]) -> list[str]:
+    return sorted(names, key=lambda s: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", s)])
+
+
+def _convert(kind: str, layer: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    weight = layer["weight"]
+    if kind == "norm":
+        to_hwc = (lambda x: x.transpose(1, 2, 0)) if weight.ndim == 3 else (lambda x: x)
+        return {"scale": to_hwc(weight), "bias": to_hwc(layer["bias"])}
+    kernel = weight.transpose(2, 3, 1, 0) if kind == "conv" else weight.T
+    return {"kernel": kernel, **({"bias": layer["bias"]} if "bias" in layer else {})}
+
+
+def _reorder_flatten(weight: np.ndarray, channels: int, height: int, width: int) -> np.ndarray:
+    if weight.shape[1] != channels * height * width:
+        raise ValueError(
+            f"the first dense layer takes {weight.shape[1]} features in the state dict, "
+            f"{channels * height * width} in the model"
+        )
+    by_position = weight.reshape(-1, channels, height, width)
+    return by_position.transpose(0, 2, 3, 1).reshape(weight.shape)
+
+
+def _last_map(model: Model) -> tuple[int, int, int]:
+    image = jax.ShapeDtypeStruct((1, *model.image_shape), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0))
+    taps, _ = jax.eval_shape(model.features, variables, image)
+    return taps[-1].shape[1:]
+
+
+def _check_shapes(prefix: str, name: str, got: Mapping[str, Any], want: Mapping[str, Any]) -> None:
+    got_shapes = {leaf: tuple(value.shape) for leaf, value in got.items()}
+    want_shapes = {leaf: tuple(value.shape) for leaf, value in want.items()}
+    if got_shapes != want_shapes:
+        raise ValueError(f"layer '{prefix}' gives {got_shapes}, {name} of the model has {want_shapes}")

@@ -1,0 +1,138 @@
+"""Combinators: chain, add, scale, switch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import Array
+
+from jdd.matching.base import Context, Stage, is_scalar
+
+Schedule = Callable[[Any], Any]
+
+
+def chain(*stages: Stage) -> Stage:
+    """Applies stages one after the other; each gets a key of its own.
+
+    Args:
+      *stages: at least one.
+
+    Raises:
+      ValueError: if there is no stage.
+
+    >>> from jdd.matching import stateless, value_of
+    >>> inc = stateless(lambda value, context: value + 1)
+    >>> value_of(chain(inc, inc), 0, Context(lambda p, x: x, {}, jax.random.key(0)))
+    2
+    """
+    _at_least_one("chain", stages)
+
+    def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
+        states = []
+        for i, (stage, stage_state) in enumerate(zip(stages, state, strict=True)):
+            value, stage_state = stage.apply(value, stage_state, context.fold(i))
+            states.append(stage_state)
+        return value, tuple(states)
+
+    return Stage(_init_all(stages), apply)
+
+
+def add(*stages: Stage) -> Stage:
+    """The sum of stages that all see the same value and each end in a scalar.
+
+    Args:
+      *stages: at least one.
+
+    Raises:
+      ValueError: if there is no stage, or (when applied) if one does not end in a scalar.
+
+    >>> from jdd.matching import stateless, value_of
+    >>> one = stateless(lambda value, context: value * 1.0)
+    >>> value_of(add(one, scale(0.5, one)), 2.0, Context(lambda p, x: x, {}, jax.random.key(0)))
+    3.0
+    """
+    _at_least_one("add", stages)
+
+    def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
+        total: Any = 0.0
+        states = []
+        for i, (stage, stage_state) in enumerate(zip(stages, state, strict=True)):
+            term, stage_state = stage.apply(value, stage_state, context.fold(i))
+            if not is_scalar(term):
+                raise ValueError(f"add needs stages that end in a scalar, stage {i} does not")
+            total = total + term
+            states.append(stage_state)
+        return total, tuple(states)
+
+    return Stage(_init_all(stages), apply)
+
+
+def scale(factor: float | Schedule, stage: Stage) -> Stage:
+    """Multiplies the scalar of a stage by a number, or by an optax schedule of the step.
+
+    Args:
+      factor: a number, or ``factor(step) -> number``.
+      stage: ends in a scalar.
+
+    Raises:
+      ValueError: when applied, if the stage does not end in a scalar.
+
+    >>> import optax
+    >>> from jdd.matching import stateless, value_of
+    >>> ramp = scale(optax.linear_schedule(0.0, 1.0, 10), stateless(lambda value, context: value))
+    >>> print(value_of(ramp, 2.0, Context(lambda p, x: x, {}, jax.random.key(0), step=5)))
+    1.0
+    """
+
+    def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
+        value, state = stage.apply(value, state, context)
+        if not is_scalar(value):
+            raise ValueError("scale needs a stage that ends in a scalar")
+        return value * (factor(context.step) if callable(factor) else factor), state
+
+    return Stage(stage.init, apply)
+
+
+def switch(index: Schedule, *stages: Stage) -> Stage:
+    """Runs one of several stages, chosen by a schedule of the step; only that one is computed.
+
+    Args:
+      index: ``index(step) -> int`` below the number of stages (clamped, as ``lax.switch`` does).
+      *stages: at least one; all must return values of the same shapes.
+
+    Raises:
+      ValueError: if there is no stage.
+
+    >>> from jdd.matching import stateless, value_of
+    >>> late = switch(lambda step: step >= 10, stateless(lambda v, c: v), stateless(lambda v, c: -v))
+    >>> print(value_of(late, 2.0, Context(lambda p, x: x, {}, jax.random.key(0), step=10)))
+    -2.0
+    """
+    _at_least_one("switch", stages)
+
+    def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
+        def branch(i: int) -> Callable[[Any], tuple[Any, Any]]:
+            def run(operands: Any) -> tuple[Any, Any]:
+                value, state = operands
+                value, changed = stages[i].apply(value, state[i], context.fold(i))
+                return value, (*state[:i], changed, *state[i + 1 :])
+
+            return run
+
+        chosen = jax.numpy.asarray(index(context.step), jax.numpy.int32)
+        return jax.lax.switch(chosen, [branch(i) for i in range(len(stages))], (value, state))
+
+    return Stage(_init_all(stages), apply)
+
+
+def _init_all(stages: tuple[Stage, ...]) -> Callable[[Array], tuple[Any, ...]]:
+    return lambda key: tuple(
+        stage.init(jax.random.fold_in(key, i)) for i, stage in enumerate(stages)
+    )
+
+
+def _at_least_one(name: str, stages: tuple[Stage, ...]) -> None:
+    if not stages:
+        raise ValueError(f"{name} needs at least one stage")

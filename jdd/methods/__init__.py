@@ -1,0 +1,11 @@
+"""One paper, one module: a preset of the five choices; the loops drive them all."""
+
+from jdd.methods.dc import dc as dc
+from jdd.methods.dsa import dsa as dsa
+from jdd.methods.loops import advance as advance
+from jdd.methods.network_matching import MatchingState as MatchingState
+from jdd.methods.network_matching import Method as Method
+from jdd.methods.network_matching import network_matching as network_matching
+from jdd.methods.registry import METHODS as METHODS
+from jdd.methods.schedule import Loops as Loops
+from jdd.methods.schedule import dc_loops as dc_loops

@@ -1,0 +1,121 @@
+"""Linen layers with PyTorch's initialisation and numerics, on NHWC arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jdd.nn.conv import Convolution
+
+EPSILON = 1e-5
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "leaky_relu": lambda x: jax.nn.leaky_relu(x, 0.01),
+    "sigmoid": jax.nn.sigmoid,
+    "swish": jax.nn.silu,
+}
+NORMS = ("instance", "batch", "layer", "group", "none")
+POOLINGS = ("avg", "max", "none")
+
+
+def torch_uniform(fan_in: int) -> Callable[..., Array]:
+    """PyTorch's default for kernels and biases alike: uniform within 1/sqrt(fan_in)."""
+    bound = 1 / math.sqrt(fan_in)
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
+        key, shape, dtype, -bound, bound
+    )
+
+
+class Conv(nn.Module):
+    """Square convolution of stride 1 with a bias."""
+
+    features: int
+    size: int
+    padding: int
+    conv: Convolution
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        start = torch_uniform(math.prod(shape[:3]))
+        kernel = self.param("kernel", start, shape)
+        bias = self.param("bias", start, (self.features,))
+        return self.conv(x, kernel, self.padding) + bias
+
+
+class Dense(nn.Module):
+    """Linear layer with a bias."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        start = torch_uniform(x.shape[-1])
+        kernel = self.param("kernel", start, (x.shape[-1], self.features))
+        return x @ kernel + self.param("bias", start, (self.features,))
+
+
+class Norm(nn.Module):
+    """One of the papers' five norms; all are affine.
+
+    "instance": per sample and channel. "group": per sample and group of channels (4 groups).
+    "layer": per sample, with a scale and bias for every position. "batch": per channel; running
+    statistics move by 0.1 towards the batch's mean and *unbiased* variance. "none": nothing.
+    """
+
+    kind: str
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        if self.kind == "none":
+            return x
+        shape = x.shape[1:] if self.kind == "layer" else x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        if self.kind == "batch":
+            return (x - (moments := self._batch_moments(x, train))[0]) * (
+                lax.rsqrt(moments[1] + EPSILON) * scale
+            ) + bias
+        if self.kind == "group":
+            grouped = x.reshape(*x.shape[:-1], 4, -1)
+            return _standardise(grouped, (1, 2, 4)).reshape(x.shape) * scale + bias
+        return _standardise(x, (1, 2) if self.kind == "instance" else (1, 2, 3)) * scale + bias
+
+    def _batch_moments(self, x: Array, train: bool) -> tuple[Array, Array]:
+        zeros, ones = nn.initializers.zeros, nn.initializers.ones
+        channels = x.shape[-1:]
+        mean = self.variable("batch_stats", "mean", zeros, jax.random.key(0), channels)
+        var = self.variable("batch_stats", "var", ones, jax.random.key(0), channels)
+        if not train:
+            return mean.value, var.value
+        batch_mean = x.mean((0, 1, 2))
+        batch_var = jnp.square(x - batch_mean).mean((0, 1, 2))
+        n = math.prod(x.shape[:3])
+        if n < 2:
+            raise ValueError("batch norm needs more than one value per channel to train on")
+        mean.value = 0.9 * mean.value + 0.1 * batch_mean
+        var.value = 0.9 * var.value + 0.1 * batch_var * n / (n - 1)
+        return batch_mean, batch_var
+
+
+def _standardise(x: Array, axes: tuple[int, ...]) -> Array:
+    centred = x - x.mean(axes, keepdims=True)
+    return centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + EPSILON)
+
+
+def pool(kind: str, x: Array) -> Array:
+    """2x2 pooling of stride 2; an odd last row or column is dropped, as in PyTorch.
+
+    By reshape, not ``reduce_window``: every derivative stays dense and cheap on all platforms.
+    """
+    if kind == "none":
+        return x
+    n, h, w, c = x.shape
+    x = x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
+    return x.mean((2, 4)) if kind == "avg" else x.max((2, 4))

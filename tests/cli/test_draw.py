@@ -1,0 +1,154 @@
+"""Pictures: the grid shows every pixel where it belongs, the curves show what was recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jdd.cli.draw import curves, grid
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture.convert("RGB"))
+
+
+def find(picture: np.ndarray, patch: np.ndarray) -> tuple[int, int]:
+    """The top left corner of the one place where the patch is."""
+    windows = np.lib.stride_tricks.sliding_window_view(picture, patch.shape)[:, :, 0]
+    places = np.argwhere((windows == patch).all(axis=(2, 3, 4)))
+    assert len(places) == 1, places
+    return int(places[0, 0]), int(places[0, 1])
+
+
+def noise(count: int, channels: int, size: int = 5) -> np.ndarray:
+    shape = (count, size, size, channels)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_image_is_in_the_row_of_its_class(tmp_path: Path, channels: int) -> None:
+    images = noise(7, channels)
+    labels = np.array([2, 0, 1, 0, 2, 0, 2])
+    path = grid(images, labels, ["a", "b", "c"], tmp_path / "grid.png", scale=2)
+    picture = read(path)
+    patches = np.broadcast_to(images.repeat(2, axis=1).repeat(2, axis=2), (7, 10, 10, 3))
+    places = [find(picture, patch) for patch in patches]
+    tops = {label: {places[i][0] for i in np.flatnonzero(labels == label)} for label in range(3)}
+    assert all(len(rows) == 1 for rows in tops.values())
+    assert min(tops[0]) < min(tops[1]) < min(tops[2])
+    columns = sorted({left for _, left in places})
+    assert [places[i][1] for i in (1, 3, 5)] == columns
+    assert [places[i][1] for i in (0, 4, 6)] == columns
+    assert places[2][1] == columns[0]
+
+
+def test_names_are_written_left_of_their_rows(tmp_path: Path) -> None:
+    images = np.zeros((8, 8, 8, 1), np.uint8)
+    labels = np.repeat(np.arange(2), 4)
+    plain = read(grid(images, labels, ["", "mm"], tmp_path / "a.png", scale=4))
+    named = read(grid(images, labels, ["mm", ""], tmp_path / "b.png", scale=4))
+    assert plain.shape == named.shape
+    ink = [np.argwhere((picture > 0) & (picture < 255)) for picture in (plain, named)]
+    assert ink[0][:, 0].min() > plain.shape[0] / 2 > ink[1][:, 0].max()
+    assert ink[0][:, 1].max() < np.argwhere(plain == 0)[:, 1].min()
+
+
+@pytest.mark.parametrize(
+    ("classes", "ipc", "size"), [(10, 1, 8), (10, 10, 32), (10, 50, 28), (3, 120, 32), (100, 1, 32)]
+)
+def test_pictures_have_a_readable_size(tmp_path: Path, classes: int, ipc: int, size: int) -> None:
+    images = np.zeros((classes * ipc, size, size, 1), np.uint8)
+    labels = np.repeat(np.arange(classes), ipc)
+    names = [f"class {i}" for i in range(classes)]
+    height, width, _ = read(grid(images, labels, names, tmp_path / "grid.png")).shape
+    assert width >= 0.6 * height
+    # A picture is never shrunk: 120 images of 32 pixels are as wide as they are.
+    assert width < max(1800, ipc * (size + 2) + 200)
+
+
+def test_rows_of_many_classes_stand_side_by_side(tmp_path: Path) -> None:
+    images = noise(10, 3)
+    picture = read(grid(images, np.arange(10), list("abcdefghij"), tmp_path / "grid.png", scale=1))
+    places = [find(picture, image) for image in images]
+    lefts = sorted({left for _, left in places})
+    assert len(lefts) > 1
+    assert places == sorted(places, key=lambda place: (place[1], place[0]))
+
+
+def test_a_long_name_is_shortened(tmp_path: Path) -> None:
+    images = np.zeros((1, 8, 8, 1), np.uint8)
+    picture = read(grid(images, np.zeros(1, int), ["great white shark " * 20], tmp_path / "a.png"))
+    assert picture.shape[1] < 400
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "scale", "message"),
+    [
+        (np.zeros((2, 4, 4, 1)), np.arange(2), None, "uint8"),
+        (np.zeros((2, 4, 4), np.uint8), np.arange(2), None, "uint8"),
+        (
+            np.zeros((2, 4, 4, 2), np.uint8),
+            np.arange(2),
+            None,
+            r"1 or 3\], not uint8 \[2, 4, 4, 2\]",
+        ),
+        (np.zeros((0, 4, 4, 1), np.uint8), np.arange(0), None, "no images"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.arange(3), None, r"integers \[2\], not int64 \[3\]"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2), None, "integers"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.arange(2) + 1, None, "labels run from 1 to 2"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.arange(2), 0, "scale is 0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_named(
+    tmp_path: Path, images: np.ndarray, labels: np.ndarray, scale: int | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        grid(images, labels, ["a", "b"], tmp_path / "grid.png", scale=scale)
+    assert not list(tmp_path.iterdir())
+
+
+LOSSES = [{"step": i, "loss": 100.0 / (i + 1)} for i in range(300)]
+ACCURACIES = [{"step": i, "accuracy": 0.5, "accuracy_std": 0.01} for i in (0, 150, 300)]
+
+
+def is_drawn(picture: np.ndarray, colour: str) -> bool:
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    return bool((picture == rgb).all(axis=-1).any())
+
+
+def test_curves_draw_what_is_there(tmp_path: Path) -> None:
+    blue, orange, grey = "#2f6db5", "#c4511f", "#6b7280"
+    both = read(curves(LOSSES + ACCURACIES, tmp_path / "a.png", baselines={"random real": 0.4}))
+    assert all(is_drawn(both, colour) for colour in (blue, orange, grey))
+    loss = read(curves(LOSSES, tmp_path / "b.png"))
+    assert is_drawn(loss, blue)
+    assert not is_drawn(loss, orange)
+    accuracy = read(curves(ACCURACIES, tmp_path / "c.png"))
+    assert is_drawn(accuracy, orange)
+    assert not is_drawn(accuracy, blue)
+    assert both.shape[1] == 2 * loss.shape[1] == 2 * accuracy.shape[1]
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        [{"step": 1, "loss": 3.0}],
+        [{"step": 1, "loss": 0.0}, {"step": 2, "loss": 100.0}],
+        [{"step": i, "loss": float("nan")} for i in range(3)],
+        [{"step": i, "loss": 1.0 if i else float("inf"), "time": 3} for i in range(100)],
+        [{"step": 1, "accuracy": 0.3}, {"step": 2, "loss": None, "accuracy": 0.4}],
+    ],
+)
+def test_curves_of_unusual_runs(tmp_path: Path, metrics: list[dict[str, Any]]) -> None:
+    assert read(curves(metrics, tmp_path / "curves.png")).std() > 0
+
+
+def test_curves_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing to draw"):
+        curves([{"step": 1}], tmp_path / "curves.png")

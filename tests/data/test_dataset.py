@@ -1,0 +1,139 @@
+"""Dataset, Split, and normalisation."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdd.data.dataset import (
+    Split,
+    denormalise,
+    did_you_mean,
+    normalise,
+    pixel_statistics,
+)
+
+
+def test_properties(animals):
+    assert animals.num_classes == 3
+    assert animals.image_shape == (6, 6, 3)
+    assert animals.class_counts().tolist() == [4, 2, 3]
+    assert len(animals.train) == 9
+
+
+@pytest.mark.parametrize("classes", [["emu", "cat"], [2, 0], ["2", "0"], ("emu", np.int64(0))])
+def test_restrict_relabels_in_the_order_given(animals, classes):
+    small = animals.restrict(classes)
+    assert small.class_names == ("emu", "cat")
+    assert small.class_counts().tolist() == [3, 4]
+    assert small.train.labels.tolist() == [0, 1, 1, 0, 1, 0, 1]
+    kept = animals.train.images[animals.train.labels != 1]
+    np.testing.assert_array_equal(small.train.images, kept)
+    assert small.test.labels.tolist() == [1, 0, 1]
+    assert (small.mean, small.std, small.name) == (animals.mean, animals.std, animals.name)
+
+
+def test_a_name_of_digits_is_a_name_first(animals):
+    data = dataclasses.replace(animals, class_names=("2", "1", "0"))
+    assert data.restrict(["0", 0]).class_names == ("0", "2")
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["cta"], "unknown class 'cta', did you mean 'cat'.*known: cat, dog, emu"),
+        ([3], "index 3 is out of range 0 to 2"),
+        (["7"], "index 7 is out of range 0 to 2"),
+        ([-1], "index -1 is out of range"),
+        ([True], "must be a name or an index, got True"),
+        ([1.0], "must be a name or an index, got 1.0"),
+        (["cat", 0], "class given twice: cat"),
+        ([], "no class given"),
+        ("cat", "must be a sequence"),
+        (["dog"], "the test split is empty"),
+    ],
+)
+def test_restrict_refuses(animals, classes, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        animals.restrict(classes)
+    assert "\n" not in str(raised.value)
+
+
+IMAGES, LABELS = np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES.astype(np.float32), LABELS, "images must be a uint8 array of rank 4, got float32"),
+        (IMAGES[..., 0], LABELS, r"rank 4, got uint8 \(2, 4, 4\)"),
+        (IMAGES.tolist(), LABELS, "got list"),
+        (IMAGES, LABELS.astype(np.int64), "labels must be a int32 array of rank 1, got int64"),
+        (IMAGES, LABELS[:1], "2 images but 1 labels"),
+        (IMAGES[:, :0], LABELS, "images of size 0"),
+    ],
+)
+def test_split_refuses(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        Split(images, labels)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class_names": ()}, "non-empty and distinct"),
+        ({"class_names": ("cat", "dog", "cat")}, "repeated=.'cat'"),
+        ({"class_names": ("cat", "dog")}, "labels run from 0 to 2, but 2 class names allow 0 to 1"),
+        ({"class_names": ("cat", "dog", "emu", "fox")}, "no train image of fox"),
+        ({"mean": (0.5,)}, "mean must be 3 finite numbers"),
+        ({"std": (0.1, 0.1, float("nan"))}, "std must be 3 finite numbers"),
+        ({"std": (0.1, 0.0, 0.1)}, "std must be positive"),
+        ({"test": Split(np.zeros((1, 6, 5, 3), np.uint8), np.zeros(1, np.int32))}, "test images"),
+        ({"test": Split(np.zeros((0, 6, 6, 3), np.uint8), np.zeros(0, np.int32))}, "is empty"),
+        ({"test": Split(np.zeros((1, 6, 6, 3), np.uint8), -np.ones(1, np.int32))}, "run from -1"),
+    ],
+)
+def test_dataset_refuses(animals, change, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        dataclasses.replace(animals, **change)
+    assert str(raised.value).startswith("animals: ") and "\n" not in str(raised.value)
+
+
+def test_normalise_and_back(animals):
+    images = animals.train.images
+    expected = (images / 255.0 - np.array(animals.mean)) / np.array(animals.std)
+    on_host = normalise(images, animals.mean, animals.std)
+    assert isinstance(on_host, np.ndarray) and on_host.dtype == np.float32
+    np.testing.assert_allclose(on_host, expected, atol=1e-6)
+    mean, std = jnp.array(animals.mean), jnp.array(animals.std)
+    on_device = jax.jit(normalise)(jnp.asarray(images), mean, std)
+    assert on_device.dtype == jnp.float32
+    np.testing.assert_allclose(on_device, expected, atol=1e-6)
+    for back in (
+        denormalise(on_host, animals.mean, animals.std),
+        denormalise(on_device, mean, std),
+    ):
+        np.testing.assert_allclose(back, images / 255.0, atol=1e-6)
+
+
+def test_normalise_refuses_floats(animals):
+    with pytest.raises(ValueError, match="uint8 images, got float32"):
+        normalise(np.zeros((1, 2, 2, 3), np.float32), animals.mean, animals.std)
+
+
+def test_pixel_statistics_are_numpys(random_images):
+    images = random_images(1203, 3, 4, 2)  # more than one part, the last one ragged
+    mean, std = pixel_statistics(images)
+    np.testing.assert_allclose(mean, (images / 255).mean((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(std, (images / 255).std((0, 1, 2)), rtol=1e-12)
+
+
+def test_did_you_mean():
+    assert did_you_mean("Fashion-MNIST", ["mnist", "fashion_mnist"]) == (
+        ", did you mean 'fashion_mnist'?"
+    )
+    assert did_you_mean("zzz", ["mnist"]) == ""

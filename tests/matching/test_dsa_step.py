@@ -1,0 +1,127 @@
+"""DC's and DSA's matching step against the original: losses, image gradients, three updates."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jdd.augment import ops
+from jdd.interop import params_from_torch
+from jdd.matching import (
+    Batch,
+    Context,
+    Pair,
+    chain,
+    gradients,
+    layerwise_cosine,
+    per_class,
+    stateless,
+    value_of,
+)
+from jdd.nn import convnet
+
+
+def nhwc(x):
+    return jnp.asarray(np.moveaxis(x, -3, -1))
+
+
+def setting(arrays, norm="instance"):
+    config = json.loads(str(arrays["meta"]))["config"]
+    args = config["args"]
+    model = convnet(
+        args["num_classes"],
+        (*args["im_size"], args["channel"]),
+        width=args["net_width"],
+        depth=args["net_depth"],
+        norm=norm,
+    )
+    state = {k.removeprefix("param."): arrays[k] for k in arrays.files if k.startswith("param.")}
+    classes, ipc = config["n_class"], config["ipc"]
+    real = nhwc(arrays["real"])
+    syn = nhwc(arrays["syn"]).reshape(classes, ipc, *real.shape[2:])
+    labels = jnp.arange(classes)[:, None]
+    return (
+        model,
+        params_from_torch(model, state),
+        Batch(syn, jnp.tile(labels, (1, ipc))),
+        Batch(real, jnp.tile(labels, (1, real.shape[1]))),
+    )
+
+
+def stored_augmentation(arrays):
+    """The siamese op that the original drew for each class, with its parameters."""
+
+    def augment(images, c):
+        op = str(arrays["aug.op"][c])
+        if op == "flip":
+            return ops.flip(images, bool(arrays["aug.flip_u"][c] < 0.5))
+        if op == "brightness":
+            return ops.brightness(images, float(arrays["aug.brightness_b"][c]))
+        if op == "crop":
+            return ops.crop(images, *(int(t) for t in arrays["aug.crop_txy"][c]))
+        ox, oy = (int(o) for o in arrays["aug.cutout_oxy"][c])
+        return ops.cutout(images, ox, oy, int(arrays["aug.cutout_size"]))
+
+    def apply(pair, context):
+        branches = [
+            lambda p, c=c: Pair(*(b._replace(images=augment(b.images, c)) for b in p))
+            for c in range(len(arrays["aug.op"]))
+        ]
+        return jax.lax.switch(pair.real.labels[0], branches, pair)
+
+    return stateless(apply)
+
+
+@pytest.mark.parametrize("over_classes", ["map", "vmap", 2])
+@pytest.mark.parametrize("run", ["plain", "aug_run"])
+def test_three_updates(reference, run, over_classes):
+    arrays = reference("dsa_step")
+    model, variables, syn, real = setting(arrays)
+    # Micro-batches that do not divide the batches: the streaming must not matter.
+    stages = [gradients(real_micro_batch=3, synthetic_micro_batch=1), layerwise_cosine()]
+    if run == "aug_run":
+        stages.insert(0, stored_augmentation(arrays))
+    objective = per_class(chain(*stages), over_classes=over_classes)
+    apply, params = model.frozen(variables)
+    context = Context(apply, params, jax.random.key(0))
+
+    @jax.jit
+    def loss_and_gradient(images):
+        return jax.value_and_grad(
+            lambda x: value_of(objective, Pair(syn._replace(images=x), real), context)
+        )(images)
+
+    tx = optax.sgd(0.1, momentum=0.5)
+    images = syn.images
+    state = tx.init(images)
+    for update in range(3):
+        loss, gradient = loss_and_gradient(images)
+        np.testing.assert_allclose(loss, arrays[f"{run}.total_f64"][update], rtol=2e-6)
+        norm = np.linalg.norm(gradient)
+        np.testing.assert_allclose(norm, arrays[f"{run}.image_grad_norms_f64"][update], rtol=1e-5)
+        if update == 0:
+            want = nhwc(arrays[f"{run}.image_grad_f64"]).reshape(gradient.shape)
+            assert np.linalg.norm(gradient - want) < 1e-5 * np.linalg.norm(want)
+        steps, state = tx.update(gradient, state)
+        images = optax.apply_updates(images, steps)
+        moved = np.asarray(images - syn.images)
+        want = nhwc(arrays[f"{run}.images_after"][update]).reshape(images.shape) - syn.images
+        assert np.linalg.norm(moved - want) < 1e-4 * np.linalg.norm(want)
+
+
+def test_class_gradients_and_distances(reference):
+    arrays = reference("dsa_step")
+    model, variables, syn, real = setting(arrays)
+    apply, params = model.frozen(variables)
+    context = Context(apply, params, jax.random.key(0))
+    pair = jax.jit(lambda c: value_of(per_class(gradients()), Pair(syn, real), c))(context)
+    for side, got in (("syn", pair.synthetic), ("real", pair.real)):
+        want = arrays[f"plain.{side}_grad.features.0.weight"].transpose(0, 3, 4, 2, 1)
+        assert np.linalg.norm(got["conv0"]["kernel"] - want) < 1e-5 * np.linalg.norm(want)
+    distances = jax.vmap(lambda a, b: value_of(layerwise_cosine(), Pair(a, b), context))(*pair)
+    np.testing.assert_allclose(distances, arrays["plain.distance_f64"][0], rtol=2e-6)

@@ -1,0 +1,251 @@
+"""Checkpoints: bit-exact round trips, exact resumption, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import struct
+
+from jdd.checkpoint import Checkpoints
+
+CONFIG = {"method": "dsa", "options": {"ipc": 10, "lr": 0.1, "classes": (0, 1)}}
+
+
+class Inner(NamedTuple):
+    momentum: jax.Array
+    nothing: tuple[()]
+
+
+@struct.dataclass
+class RunState:
+    key: jax.Array
+    keys: jax.Array
+    images: jax.Array
+    opt_state: Any
+    inner: Inner
+    step: jax.Array
+    half: jax.Array
+    bytes: jax.Array
+    flags: jax.Array
+    host: np.ndarray
+    empty: jax.Array
+    absent: None = None
+
+
+OPTIMISER = optax.chain(optax.identity(), optax.sgd(0.1, momentum=0.5))
+
+
+def make_state(seed: int) -> RunState:
+    key = jax.random.key(seed)
+    images = jax.random.normal(key, (4, 3, 3, 1)) * 1e-30
+    return RunState(
+        key=key,
+        keys=jax.random.split(jax.random.key(seed, impl="rbg"), 3),
+        images=images.at[0, 0, 0, 0].set(jnp.nan).at[1, 0, 0, 0].set(-0.0),
+        opt_state=OPTIMISER.init(images),
+        inner=Inner(jnp.full((2,), float(seed)), ()),
+        step=jnp.int32(seed),
+        half=jax.random.normal(key, (5,), jnp.bfloat16),
+        bytes=jax.random.randint(key, (7,), 0, 256, jnp.uint8),
+        flags=jax.random.bernoulli(key, 0.5, (3,)),
+        host=np.arange(3, dtype=np.float64) / (seed + 1),
+        empty=jnp.zeros((0, 3)),
+    )
+
+
+def assert_identical(a: Any, b: Any) -> None:
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for (path, x), y in zip(jax.tree.leaves_with_path(a), jax.tree.leaves(b), strict=True):
+        assert type(x) is type(y), path
+        assert x.dtype == y.dtype, path
+        assert x.shape == y.shape, path
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes(), path
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(tmp_path / "checkpoints")
+
+
+def test_restores_every_kind_of_leaf_bit_for_bit(checkpoints: Checkpoints) -> None:
+    state = make_state(3)
+    checkpoints.save(3, state, CONFIG)
+    restored = checkpoints.restore(None, make_state(0), config=CONFIG)
+    assert isinstance(restored, RunState)
+    assert_identical(restored, state)
+
+
+def test_restores_into_an_abstract_target(checkpoints: Checkpoints) -> None:
+    state = {"key": jax.random.key(1), "keys": jax.random.split(jax.random.key(2, impl="rbg"), 2)}
+    state |= {"x": jnp.arange(3, dtype=jnp.float16), "empty": jnp.zeros((0,))}
+    checkpoints.save(0, state, {})
+    assert_identical(checkpoints.restore(0, jax.eval_shape(lambda: state)), state)
+
+
+def test_restores_to_the_devices_of_the_target(checkpoints: Checkpoints) -> None:
+    device = jax.devices()[-1]
+    state = {"free": jnp.ones(2), "bound": jax.device_put(jax.random.key(0), device)}
+    checkpoints.save(0, state, {})
+    restored = checkpoints.restore(0, state)
+    assert_identical(restored, state)
+    assert not restored["free"].committed
+    assert restored["bound"].committed
+    assert restored["bound"].sharding == state["bound"].sharding
+
+
+def test_a_resumed_scan_continues_identically(checkpoints: Checkpoints) -> None:
+    def body(state: RunState, _: None) -> tuple[RunState, jax.Array]:
+        key, draw = jax.random.split(state.key)
+        gradient = jnp.nan_to_num(state.images) - jax.random.normal(draw, state.images.shape)
+        updates, opt_state = OPTIMISER.update(gradient, state.opt_state)
+        images = jnp.nan_to_num(state.images) + jnp.asarray(updates)
+        state = state.replace(key=key, images=images, opt_state=opt_state, step=state.step + 1)  # type: ignore[attr-defined]
+        return state, jnp.sum(images)
+
+    device_state = make_state(0).replace(host=jnp.zeros(3))  # type: ignore[attr-defined]
+    run = jax.jit(lambda state: jax.lax.scan(body, state, None, length=5))
+    halfway, _ = run(device_state)
+    checkpoints.save(5, halfway, CONFIG)
+    expected, expected_sums = run(halfway)
+    actual, sums = run(checkpoints.restore(5, device_state))
+    assert_identical(actual, expected)
+    assert_identical(sums, expected_sums)
+    assert int(actual.step) == 10
+
+
+def test_keeps_the_latest(checkpoints: Checkpoints) -> None:
+    assert checkpoints.latest() is None
+    for step in (0, 9, 10, 100):
+        checkpoints.save(step, {"x": jnp.int32(step)}, CONFIG)
+    assert checkpoints.steps() == [10, 100]
+    assert checkpoints.latest() == 100
+    assert sorted(path.name for path in checkpoints.directory.iterdir()) == ["10", "100"]
+    assert int(checkpoints.restore(10, {"x": jnp.int32(0)})["x"]) == 10
+
+
+def test_half_written_checkpoints_are_ignored_and_swept(checkpoints: Checkpoints) -> None:
+    state = {"x": jnp.arange(4)}
+    checkpoints.save(1, state, CONFIG)
+    whole = checkpoints.directory / "1"
+    shutil.copytree(whole, checkpoints.directory / "2.orbax-checkpoint-tmp")
+    shutil.copytree(whole, checkpoints.directory / "0.deleted")
+    (checkpoints.directory / "7").mkdir()
+    shutil.copytree(whole / "state", checkpoints.directory / "7" / "state")
+    (checkpoints.directory / "notes.txt").write_text("not ours")
+    assert checkpoints.latest() == 1
+    checkpoints.save(7, {"x": jnp.arange(4) + 1}, CONFIG)
+    assert checkpoints.restore(None, state)["x"].tolist() == [1, 2, 3, 4]
+    left = sorted(path.name for path in checkpoints.directory.iterdir())
+    assert left == ["1", "7", "notes.txt"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncate", "remove"])
+def test_a_damaged_checkpoint_is_reported(checkpoints: Checkpoints, damage: str) -> None:
+    state = {"x": jax.random.normal(jax.random.key(0), (1000,))}
+    checkpoints.save(1, state, CONFIG)
+    checkpoints.save(2, state, CONFIG)
+    files = sorted((checkpoints.directory / "2" / "state").rglob("d/*"))
+    assert files
+    for file in files:
+        if damage == "remove":
+            file.unlink()
+        else:
+            file.write_bytes(
+                file.read_bytes()[: 0 if damage == "empty" else file.stat().st_size // 2]
+            )
+    with pytest.raises(ValueError, match=r"^cannot read .*2: .*; remove it to go on from 1$"):
+        checkpoints.restore(None, state)
+    assert_identical(checkpoints.restore(1, state), state)
+
+
+def test_the_config_is_stored(checkpoints: Checkpoints) -> None:
+    checkpoints.save(1, {"x": jnp.ones(2)}, CONFIG)
+    assert checkpoints.config() == {
+        "method": "dsa",
+        "options": {"ipc": 10, "lr": 0.1, "classes": [0, 1]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (CONFIG | {"method": "dc"}, r'method was "dsa", is "dc"'),
+        (
+            CONFIG | {"options": {"ipc": 1, "lr": 0.1, "classes": (0, 1)}},
+            r"options\.ipc was 10, is 1",
+        ),
+        ({"method": "dsa"}, r"options was .*, is not set"),
+        (CONFIG | {"seed": 0}, r"seed was not set, is 0"),
+    ],
+)
+def test_another_config_is_reported_by_key(
+    checkpoints: Checkpoints, config: dict[str, Any], message: str
+) -> None:
+    state = {"x": jnp.ones(2)}
+    checkpoints.save(1, state, CONFIG)
+    with pytest.raises(ValueError, match=f"another config: {message}$"):
+        checkpoints.restore(None, state, config=config)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (
+            {"x": jnp.ones(3), "k": jax.random.key(0)},
+            r"state\['x'\] is float32\[3\] here, but float32\[2\]",
+        ),
+        ({"x": jnp.ones(2, jnp.int32), "k": jax.random.key(0)}, r"state\['x'\] is int32\[2\] here"),
+        (
+            {"x": jnp.ones(2), "k": jax.random.key(0, impl="rbg")},
+            r"key<rbg>\[\] here, but key<fry>\[\]",
+        ),
+        ({"x": jnp.ones(2)}, r"state\['k'\] is in the checkpoint, but not"),
+        (
+            {"x": jnp.ones(2), "k": jax.random.key(0), "y": jnp.ones(1)},
+            r"state\['y'\] is in this run's state, but not",
+        ),
+    ],
+)
+def test_another_state_is_reported_by_leaf(
+    checkpoints: Checkpoints, target: dict[str, Any], message: str
+) -> None:
+    checkpoints.save(1, {"x": jnp.ones(2), "k": jax.random.key(0)}, CONFIG)
+    with pytest.raises(ValueError, match=message):
+        checkpoints.restore(None, target)
+
+
+def test_errors_of_saving(checkpoints: Checkpoints) -> None:
+    state = {"x": jnp.ones(2)}
+    with pytest.raises(ValueError, match="step -1"):
+        checkpoints.save(-1, state, CONFIG)
+    with pytest.raises(
+        ValueError, match=r"state\['step'\] is of type int, but a checkpoint holds arrays"
+    ):
+        checkpoints.save(0, state | {"step": 3}, CONFIG)
+    with pytest.raises(ValueError, match="without arrays"):
+        checkpoints.save(0, (), CONFIG)
+    with pytest.raises(ValueError, match="must be JSON"):
+        checkpoints.save(0, state, {"x": jnp.ones(2)})
+    assert checkpoints.latest() is None
+    checkpoints.save(4, state, CONFIG)
+    with pytest.raises(ValueError, match=r"step 4 .* is not after the latest checkpoint, 4"):
+        checkpoints.save(4, state, CONFIG)
+
+
+def test_errors_of_asking(checkpoints: Checkpoints) -> None:
+    with pytest.raises(ValueError, match="there is no checkpoint in"):
+        checkpoints.restore(None, {"x": jnp.ones(2)})
+    checkpoints.save(4, {"x": jnp.ones(2)}, CONFIG)
+    with pytest.raises(ValueError, match=r"there is no checkpoint 5 in .*; there is 4"):
+        checkpoints.restore(5, {"x": jnp.ones(2)})
+    with pytest.raises(ValueError, match="keep is 0"):
+        Checkpoints(checkpoints.directory, keep=0)
