@@ -1,8 +1,14 @@
 """Pure image transforms: (key, images) -> images, and the deterministic ops below them."""
 
+from __future__ import annotations
+
 from jdd.augment import ops as ops
+from jdd.augment.dc import DC_STRATEGY as DC_STRATEGY
+from jdd.augment.dc import DCRatios as DCRatios
+from jdd.augment.dc import dc_augment as dc_augment
 from jdd.augment.dsa import STRATEGY as STRATEGY
 from jdd.augment.dsa import STRATEGY_NO_FLIP as STRATEGY_NO_FLIP
 from jdd.augment.dsa import DSARatios as DSARatios
 from jdd.augment.dsa import dsa as dsa
 from jdd.augment.dsa import dsa_all as dsa_all
+from jdd.augment.dsa import parse_strategy as parse_strategy

@@ -94,16 +94,17 @@ def parse_strategy(strategy: str, allowed: tuple[str, ...] = OPS) -> tuple[str, 
     return names
 
 
+def integer(u: Array, count: int) -> Array:
+    """The integer in 0 .. count - 1 that a uniform draw in [0, 1) stands for."""
+    return jnp.floor(u * count).astype(jnp.int32)
+
+
 def parameters(name: str, u: Array, side: int, ratios: DSARatios = DSARatios()) -> dict[str, Any]:
     """The arguments that uniform draws ``u`` ([3] or [3, N], in [0, 1)) give the op ``name``.
 
     >>> {k: float(v) for k, v in parameters("color", jnp.full(3, 0.75), 32).items()}
     {'b': 0.25, 's': 1.5, 'k': 1.25}
     """
-
-    def integer(u: Array, count: int) -> Array:
-        return jnp.floor(u * count).astype(jnp.int32)
-
     match name:
         case "color":
             brightness = (u[0] - 0.5) * ratios.brightness
@@ -151,10 +152,10 @@ def dsa(
     names = parse_strategy(strategy)
     if not names:
         return images
-    op_key, draw_key = jax.random.split(key)
-    index = jax.random.randint(op_key, (), 0, len(names))
-    u = jax.random.uniform(draw_key, _draws(images, siamese), jnp.float32)
-    return _any_of(names, ratios)(index, u, images)
+    # One call for all numbers: each call of the generator is half a second of compilation on a CPU.
+    shape = _draws(images, siamese)
+    u = jax.random.uniform(key, (1 + math.prod(shape),), jnp.float32)
+    return _any_of(names, ratios)(integer(u[0], len(names)), u[1:].reshape(shape), images)
 
 
 @functools.partial(jax.jit, static_argnames=("strategy", "siamese", "ratios"))

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax import Array, lax
 
-from jdd.augment import dsa
+from jdd.augment import DC_STRATEGY, STRATEGY, STRATEGY_NO_FLIP, dc_augment, dsa
 from jdd.data.table import ClassTable
 from jdd.evaluate.accuracy import accuracy
 from jdd.names import one_of
@@ -26,7 +26,8 @@ class Protocol:
     Attributes:
       name: what reports call it.
       epochs: the E of the papers; E + 1 epochs are trained, as the original code does.
-      augmentation: "none", or a DSA strategy (one op per minibatch, own parameters per image).
+      augmentation: "none", or a strategy of the augmenter.
+      augmenter: "dsa" (one op per minibatch, own parameters per image), or "dc" (one op per image).
       learning_rate, momentum, weight_decay, batch_size: of SGD.
     """
 
@@ -37,8 +38,10 @@ class Protocol:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 256
+    augmenter: str = "dsa"
 
     def __post_init__(self) -> None:
+        one_of("augmenter", self.augmenter, _AUGMENTERS)
         for field in ("epochs", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
@@ -56,28 +59,46 @@ class Protocol:
         """The augmentation of a minibatch, or None."""
         if self.augmentation == "none":
             return None
-        return functools.partial(_augment_dsa, self.augmentation)
+        return functools.partial(_AUGMENTERS[self.augmenter], self.augmentation)
 
     def describe(self) -> str:
         """One line for reports."""
         return (
             f"{self.name}: {self.epochs + 1} epochs of SGD (learning rate {self.learning_rate}, a tenth "
             f"after epoch {self.epochs // 2 + 2} with momentum reset; momentum {self.momentum}, weight decay "
-            f"{self.weight_decay}, batch {self.batch_size}), augmentation {self.augmentation}, accuracy "
+            f"{self.weight_decay}, batch {self.batch_size}), {self._augmentation()}, accuracy "
             "of the last epoch on the whole test set"
         )
+
+    def _augmentation(self) -> str:
+        if self.augmentation == "none":
+            return "no augmentation"
+        return f"{self.augmenter.upper()} augmentation {self.augmentation}"
 
 
 def _augment_dsa(strategy: str, key: Array, images: Array) -> Array:
     return dsa(key, images, strategy, siamese=False)
 
 
+def _augment_dc(strategy: str, key: Array, images: Array) -> Array:
+    return dc_augment(key, images, strategy)
+
+
+_AUGMENTERS = {"dsa": _augment_dsa, "dc": _augment_dc}
+
 PROTOCOLS: dict[str, Protocol] = {
     "dc": Protocol("dc", epochs=300),
-    "dsa": Protocol("dsa", epochs=1000, augmentation="color_crop_cutout_flip_scale_rotate"),
-    "dsa-no-flip": Protocol("dsa-no-flip", epochs=1000, augmentation="color_crop_cutout_scale_rotate"),
+    "dc-crop-scale-rotate": Protocol(
+        "dc-crop-scale-rotate", epochs=1000, augmentation=DC_STRATEGY, augmenter="dc"
+    ),
+    "dc-crop-noise": Protocol(
+        "dc-crop-noise", epochs=1000, augmentation="crop_noise", augmenter="dc"
+    ),
+    "dsa": Protocol("dsa", epochs=1000, augmentation=STRATEGY),
+    "dsa-no-flip": Protocol("dsa-no-flip", epochs=1000, augmentation=STRATEGY_NO_FLIP),
 }
-"""DC's protocol (300 epochs, no augmentation) and DSA's (1000 epochs, DSA; without flip for digits)."""
+"""DC's protocol (on MNIST with crop_scale_rotate, with BatchNorm crop_noise), and DSA's (without flip
+on digits)."""
 
 
 class Evaluation(NamedTuple):

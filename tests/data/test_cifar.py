@@ -80,13 +80,13 @@ def test_by_name_with_the_papers_statistics(tmp_path, folder, place):
 def test_refusals(tmp_path, folder):
     batch = folder / "data_batch_2.bin"
     batch.write_bytes(batch.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="data_batch_2.bin: 12291 bytes, not a whole number of"):
+    with pytest.raises(ValueError, match=r"data_batch_2.bin: 12291 bytes, not a whole number of"):
         read_cifar_folder(folder)
     batch.unlink()
-    with pytest.raises(ValueError, match="no data_batch_2.bin"):
+    with pytest.raises(ValueError, match=r"no data_batch_2.bin"):
         read_cifar_folder(folder)
     (folder / "test_batch.bin").unlink()
-    with pytest.raises(ValueError, match="no data_batch_2.bin"):
+    with pytest.raises(ValueError, match=r"no data_batch_2.bin"):
         load_dataset("cifar10", data_dir=tmp_path)
     with pytest.raises(ValueError, match="not CIFAR's binary version"):
         read_cifar_folder(tmp_path)

@@ -54,14 +54,14 @@ def test_palette_images_and_jpeg_are_rgb(folder):
 
 def test_an_image_of_another_size_is_named(folder):
     Image.new("RGB", (5, 4)).save(folder / "test" / "zebra" / "odd.png")
-    with pytest.raises(ValueError, match="odd.png: 5 x 4 pixels, but .*0.png has 6 x 4"):
+    with pytest.raises(ValueError, match=r"odd.png: 5 x 4 pixels, but .*0.png has 6 x 4"):
         load_dataset(f"folder:{folder}")
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(30)])
 def test_a_damaged_image_is_named(folder, content):
     (folder / "train" / "zebra" / "bad.png").write_bytes(content)
-    with pytest.raises(ValueError, match="bad.png: cannot be read as an image") as raised:
+    with pytest.raises(ValueError, match=r"bad.png: cannot be read as an image") as raised:
         load_dataset(f"folder:{folder}")
     assert "\n" not in str(raised.value)
 
@@ -69,14 +69,14 @@ def test_a_damaged_image_is_named(folder, content):
 def test_a_truncated_image_is_named(folder):
     file = folder / "train" / "zebra" / "1.png"
     file.write_bytes(file.read_bytes()[:60])
-    with pytest.raises(ValueError, match="1.png: cannot be read as an image"):
+    with pytest.raises(ValueError, match=r"1.png: cannot be read as an image"):
         load_dataset(f"folder:{folder}")
 
 
 def test_sixteen_bits_are_refused(folder):
     deep = Image.fromarray(np.full((4, 6), 40000, np.uint16))
     deep.save(folder / "train" / "ant" / "0.png")
-    with pytest.raises(ValueError, match="0.png: .*more than 8 bits per channel"):
+    with pytest.raises(ValueError, match=r"0.png: .*more than 8 bits per channel"):
         load_dataset(f"folder:{folder}")
 
 
@@ -96,5 +96,5 @@ def test_layout_is_explained(tmp_path, folder):
     with pytest.raises(ValueError, match="train: no class folders"):
         load_dataset(f"folder:{bare}")
     (bare / "train" / "a").mkdir()
-    with pytest.raises(ValueError, match="train: no .png, .jpg or .jpeg image"):
+    with pytest.raises(ValueError, match=r"train: no .png, .jpg or .jpeg image"):
         load_dataset(f"folder:{bare}")

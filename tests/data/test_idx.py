@@ -85,7 +85,7 @@ def test_folder_refuses(tmp_path, write_idx):
 
 
 def test_own_set(tmp_path, write_idx):
-    images, labels = write_idx(tmp_path)
+    images, _ = write_idx(tmp_path)
     data = load_dataset(f"idx:{tmp_path}")
     assert data.class_names == ("0", "1", "2")
     assert data.mean == pytest.approx(((images / 255).mean(),))

@@ -96,7 +96,7 @@ def _npy() -> bytes:
 def test_damage_is_one_line_that_names_the_file(tmp_path, content):
     path = tmp_path / "bad.npz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="bad.npz: cannot be read: .") as raised:
+    with pytest.raises(ValueError, match=r"bad.npz: cannot be read: .") as raised:
         load_dataset(f"npz:{path}")
     assert "\n" not in str(raised.value)
 
@@ -105,5 +105,5 @@ def test_truncated_archive(tmp_path, arrays):
     path = tmp_path / "cut.npz"
     np.savez(path, **arrays)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="cut.npz: cannot be read"):
+    with pytest.raises(ValueError, match=r"cut.npz: cannot be read"):
         load_dataset(f"npz:{path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_digits():
 def test_digits_are_scikit_learns():
     from sklearn.datasets import load_digits
 
-    original = load_digits()
+    original: Any = load_digits()
     data = load_dataset("digits", classes=[7])
     sevens = original.images[original.target == 7]
     np.testing.assert_allclose(data.test.images[..., 0] / 255 * 16, sevens[4::5], atol=0.04)
@@ -75,7 +76,7 @@ def test_pixels_that_are_another_sets_are_refused(tmp_path, write_idx, monkeypat
     monkeypatch.setitem(registry.STATISTICS, "mnist", pixel_statistics(images[..., None]))
     assert len(load_dataset("mnist", data_dir=tmp_path).train) == 20
     with pytest.raises(
-        ValueError, match="holds mnist .by its pixel statistics., not fashion_mnist"
+        ValueError, match=r"holds mnist .by its pixel statistics., not fashion_mnist"
     ):
         load_dataset("fashion_mnist", data_dir=tmp_path)
 
@@ -87,7 +88,7 @@ def test_not_found_says_where_and_what_to_do(tmp_path, no_tfds):
     for part in (str(tmp_path), "data_batch_*.bin", "--data-dir", "JDD_DATA_DIR", "not prepared"):
         assert part in message
     assert "\n" not in message
-    with pytest.raises(ValueError, match="mnist: files .*no data_dir given"):
+    with pytest.raises(ValueError, match=r"mnist: files .*no data_dir given"):
         load_dataset("mnist")
 
 
@@ -127,7 +128,8 @@ def test_the_real_sets_have_the_papers_statistics(shared_data, name):
     assert data.image_shape == (28, 28, 1)
     assert np.bincount(data.test.labels).sum() == 10_000
     mean, std = pixel_statistics(data.train.images)
-    np.testing.assert_allclose((mean, std), (data.mean, data.std), atol=5.1e-5)
+    # four decimals; of Fashion-MNIST's mean, .28604, the published fourth decimal is one too high
+    np.testing.assert_allclose((mean, std), (data.mean, data.std), atol=6e-5)
 
 
 def test_the_real_fashion_mnist_is_not_taken_for_mnist(shared_data):

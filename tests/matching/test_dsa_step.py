@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +9,7 @@ import optax
 import pytest
 
 from jdd.augment import ops
-from jdd.interop import params_from_torch
 from jdd.matching import (
-    Batch,
     Context,
     Pair,
     chain,
@@ -23,34 +19,6 @@ from jdd.matching import (
     stateless,
     value_of,
 )
-from jdd.nn import convnet
-
-
-def nhwc(x):
-    return jnp.asarray(np.moveaxis(x, -3, -1))
-
-
-def setting(arrays, norm="instance"):
-    config = json.loads(str(arrays["meta"]))["config"]
-    args = config["args"]
-    model = convnet(
-        args["num_classes"],
-        (*args["im_size"], args["channel"]),
-        width=args["net_width"],
-        depth=args["net_depth"],
-        norm=norm,
-    )
-    state = {k.removeprefix("param."): arrays[k] for k in arrays.files if k.startswith("param.")}
-    classes, ipc = config["n_class"], config["ipc"]
-    real = nhwc(arrays["real"])
-    syn = nhwc(arrays["syn"]).reshape(classes, ipc, *real.shape[2:])
-    labels = jnp.arange(classes)[:, None]
-    return (
-        model,
-        params_from_torch(model, state),
-        Batch(syn, jnp.tile(labels, (1, ipc))),
-        Batch(real, jnp.tile(labels, (1, real.shape[1]))),
-    )
 
 
 def stored_augmentation(arrays):
@@ -79,7 +47,7 @@ def stored_augmentation(arrays):
 
 @pytest.mark.parametrize("over_classes", ["map", "vmap", 2])
 @pytest.mark.parametrize("run", ["plain", "aug_run"])
-def test_three_updates(reference, run, over_classes):
+def test_three_updates(reference, setting, nhwc, run, over_classes):
     arrays = reference("dsa_step")
     model, variables, syn, real = setting(arrays)
     # Micro-batches that do not divide the batches: the streaming must not matter.
@@ -114,7 +82,7 @@ def test_three_updates(reference, run, over_classes):
         assert np.linalg.norm(moved - want) < 1e-4 * np.linalg.norm(want)
 
 
-def test_class_gradients_and_distances(reference):
+def test_class_gradients_and_distances(reference, setting):
     arrays = reference("dsa_step")
     model, variables, syn, real = setting(arrays)
     apply, params = model.frozen(variables)

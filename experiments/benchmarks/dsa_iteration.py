@@ -1,0 +1,113 @@
+"""The whole DSA iteration, ours against the original PyTorch functions, as ratios in one run.
+
+ConvNet-3, width 128, 32x32x3, 10 classes, 256 real images per class, with augmentation; a fresh network each.
+
+    git clone https://github.com/VICO-UoE/DatasetCondensation clone
+    pip install -e ".[bench]"
+    python experiments/benchmarks/dsa_iteration.py --original clone --out experiments/results/benchmarks/dsa_iteration.json
+
+About 10 minutes on 2 cores. Without --original only our side runs (no torch needed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+from common import gradient_gflop, interleaved, machine, matrix_product, peak_memory_mb, write
+
+from jdd.data import Split, class_table
+from jdd.methods import Loops, advance, dsa
+from jdd.nn import convnet
+
+
+def ours(ipc: int, num_classes: int, over_classes: str | None, per_class: int) -> tuple[Any, float, float]:
+    """A function that runs one iteration; temporaries in MB; compile time in seconds."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (num_classes * per_class, 32, 32, 3), np.uint8)
+    labels = np.repeat(np.arange(num_classes, dtype=np.int32), per_class)
+    table = class_table(Split(images, labels), num_classes, (0.5,) * 3, (0.25,) * 3)
+    # One update per network: the matching iteration alone, at every IPC, on both sides.
+    method = dsa(
+        convnet(num_classes, (32, 32, 3)), ipc, loops=Loops(1000, 1, 0), over_classes=over_classes
+    )
+    state = method.init(jax.random.key(0), table)
+    run = advance(method, 1)
+    compile_seconds = 0.0
+    import time
+
+    start = time.perf_counter()
+    compiled = run.lower(state, table, 1).compile()
+    compile_seconds = time.perf_counter() - start
+    memory = compiled.memory_analysis()
+    temporaries = memory.temp_size_in_bytes / 1e6 if memory else float("nan")
+    box = [state]
+
+    def iterate() -> Any:
+        box[0], losses = run(box[0], table, 1)
+        return losses
+
+    return iterate, temporaries, compile_seconds
+
+
+def original(clone: str, ipc: int, num_classes: int) -> Any:
+    """A function that runs one iteration of the original."""
+    import torch
+    from original import Original
+
+    runner = Original(clone, ipc=ipc, num_classes=num_classes)
+    real = [torch.randn(300, 3, 32, 32) for _ in range(num_classes)]
+    synthetic = torch.randn(num_classes * ipc, 3, 32, 32, requires_grad=True)
+    optimizer = torch.optim.SGD([synthetic], lr=0.1, momentum=0.5)
+    seeds = iter(range(10**6))
+    return lambda: runner.iteration(real, synthetic, optimizer, seed=1000 * next(seeds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--original", help="clone of VICO-UoE/DatasetCondensation")
+    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10, 50])
+    parser.add_argument("--rounds", type=int, default=4, help="each op of the augmentation is drawn at random")
+    parser.add_argument("--over-classes", default=None)
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    product, product_gflop = matrix_product()
+    rows = []
+    for ipc in options.ipc:
+        iterate, temporaries, compile_seconds = ours(ipc, 10, options.over_classes, 300)
+        more_classes = ours(ipc, 20, options.over_classes, 300)[1]
+        functions = {"ours": iterate, "product": product}
+        if options.original:
+            functions["original"] = original(options.original, ipc, 10)
+        best = interleaved(options.rounds, **functions)
+        rate = product_gflop / best["product"]
+        row = {
+            "ipc": ipc,
+            "seconds": best["ours"],
+            "original_seconds": best.get("original"),
+            "ratio": best["original"] / best["ours"] if options.original else None,
+            "matrix_product_gflops": rate,
+            "share_of_matrix_product_rate": gradient_gflop(2560) / best["ours"] / rate,
+            "temporaries_mb": temporaries,
+            "temporaries_mb_20_classes": more_classes,
+            "compile_seconds": compile_seconds,
+        }
+        rows.append(row)
+        print(
+            f"IPC {ipc:2d}: ours {row['seconds']:.2f} s"
+            + (f", original {best['original']:.2f} s, ratio {row['ratio']:.2f}" if options.original else "")
+            + f"; real gradients at {100 * row['share_of_matrix_product_rate']:.0f}% of the matrix-product rate "
+            f"({rate:.0f} GFLOP/s); temporaries {temporaries:.0f} MB with 10 classes, {more_classes:.0f} with 20; "
+            f"compiled in {compile_seconds:.0f} s",
+            flush=True,
+        )
+    print(f"peak resident memory of this process {peak_memory_mb():.0f} MB; {machine()}")
+    command = "python experiments/benchmarks/dsa_iteration.py " + " ".join(sys.argv[1:])
+    write(options.out, command, {"rows": rows, "peak_memory_mb": peak_memory_mb()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Runs the original PyTorch functions of DC / DSA from a clone given by path, for comparison.
+
+The clone is https://github.com/VICO-UoE/DatasetCondensation at 53f63a6. Nothing of it is copied here: its
+modules are imported as they are, with stand-ins for what is missing or has broken since torch 1.2:
+torchvision (never used by what we call), `scipy.ndimage.interpolation`, and two shims around
+`DiffAugment` (siamese augmentation of one image writes to overlapping memory with torch 2.x, and crop
+returns strides that `view` refuses).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class Original:
+    """The original's networks and functions, with the arguments that its main program would set."""
+
+    def __init__(self, clone: str, *, ipc: int, num_classes: int = 10, channels: int = 3, side: int = 32):
+        path = Path(clone)
+        if not (path / "networks.py").is_file():
+            raise SystemExit(f"error: {clone} is no clone of VICO-UoE/DatasetCondensation (option --original)")
+        _stand_ins()
+        sys.path.insert(0, str(path))
+        self.utils = importlib.import_module("utils")
+        self.num_classes, self.ipc, self.channels, self.side = num_classes, ipc, channels, side
+        self.args = types.SimpleNamespace(
+            device="cpu",
+            dis_metric="ours",
+            dsa=True,
+            dsa_strategy="color_crop_cutout_flip_scale_rotate",
+            dsa_param=self.utils.ParamDiffAug(),
+            dc_aug_param=None,
+            lr_net=0.01,
+            batch_train=256,
+            epoch_eval_train=1000,
+        )
+        augment = self.utils.DiffAugment
+
+        def shimmed(x: Any, *args: Any, **kwargs: Any) -> Any:
+            if len(x) == 1:
+                return augment(torch.cat([x, x]), *args, **kwargs)[:1].contiguous()
+            return augment(x, *args, **kwargs).contiguous()
+
+        self.utils.DiffAugment = shimmed
+
+    def network(self) -> Any:
+        """A fresh ConvNet."""
+        size = (self.side, self.side)
+        return self.utils.get_network("ConvNet", self.channels, self.num_classes, size).train()
+
+    def iteration(self, real: Any, synthetic: Any, optimizer: Any, seed: int, batch: int = 256) -> float:
+        """One image update of DSA on a fresh network: what the main program does for IPC 1."""
+        net = self.network()
+        criterion = torch.nn.CrossEntropyLoss()
+        parameters = list(net.parameters())
+        total = torch.tensor(0.0)
+        for c in range(self.num_classes):
+            chosen = torch.randperm(len(real[c]))[:batch]
+            sides = []
+            own = synthetic[c * self.ipc : (c + 1) * self.ipc]
+            for images in (real[c][chosen], own):
+                images = self.utils.DiffAugment(
+                    images, self.args.dsa_strategy, seed=seed + c, param=self.args.dsa_param
+                )
+                labels = torch.full((len(images),), c, dtype=torch.long)
+                loss = criterion(net(images), labels)
+                is_real = not sides
+                gradient = torch.autograd.grad(loss, parameters, create_graph=not is_real)
+                sides.append([g.detach().clone() for g in gradient] if is_real else list(gradient))
+            total = total + self.utils.match_loss(sides[1], sides[0], self.args)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        return float(total.detach())
+
+    def evaluate(self, images: Any, labels: Any, test: Any, networks: int) -> list[float]:
+        """The original's evaluation loop, network after network."""
+        found = []
+        for i in range(networks):
+            net = self.network()
+            found.append(self.utils.evaluate_synset(i, net, images, labels, test, self.args)[2])
+        return found
+
+
+def _stand_ins() -> None:
+    torchvision = types.ModuleType("torchvision")
+    for name in ("datasets", "transforms"):
+        module = types.ModuleType(f"torchvision.{name}")
+        setattr(torchvision, name, module)
+        sys.modules[module.__name__] = module
+    sys.modules["torchvision"] = torchvision
+    interpolation = types.ModuleType("scipy.ndimage.interpolation")
+    interpolation.rotate = importlib.import_module("scipy.ndimage").rotate  # type: ignore[attr-defined]
+    sys.modules["scipy.ndimage.interpolation"] = interpolation

@@ -1,0 +1,84 @@
+"""The command line. The only place that prints, parses, or touches files besides data and artefacts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jdd.cli.errors import Interrupted, RunError, UsageError, one_line
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``jdd`` with these arguments (the program's own if None) and returns the exit code.
+
+    0: done. 1: a run went wrong. 2: a value is not possible; nothing was written. 130: stopped by
+    the user.
+    """
+    from jdd.cli.parse import parse
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        command = parse(arguments)
+        if command is not None:
+            _run(command, arguments)
+    except UsageError as error:
+        return _fail(2, error)
+    except RunError as error:
+        return _fail(1, error)
+    except (Interrupted, KeyboardInterrupt) as error:
+        return _fail(130, "stopped" if isinstance(error, KeyboardInterrupt) else error)
+    except BrokenPipeError:
+        # The reader of our output has left; there is no one to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _run(command: object, arguments: Sequence[str]) -> None:
+    from jdd.cli import options
+
+    # Imported by command: jax alone takes seconds, and --help shall not.
+    match command:
+        case options.Distill():
+            from jdd.cli.distill import distill
+
+            keep_compiled_programs()
+            distill(command, arguments)
+        case options.Evaluate():
+            from jdd.cli.evaluate import evaluate
+
+            keep_compiled_programs()
+            evaluate(command)
+        case options.Show():
+            from jdd.cli.show import show
+
+            show(command)
+        case options.Methods():
+            from jdd.cli.methods import methods
+
+            methods()
+
+
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs in the user's cache folder, unless JAX was told of another one."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(_cache_folder()))
+
+
+def _cache_folder() -> Path:
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "jdd" / "jax"
+
+
+def _fail(code: int, error: BaseException | str) -> int:
+    print(f"jdd: error: {one_line(error)}", file=sys.stderr, flush=True)
+    return code

@@ -1,0 +1,328 @@
+"""``jdd distill``: from options to a run directory with everything in it."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from jdd import methods
+from jdd.artefact import DistilledSet, Metadata, versions
+from jdd.cli import draw, loop, report, scoring
+from jdd.cli.errors import Interrupted, RunError
+from jdd.cli.experiment import Experiment, prepare
+from jdd.cli.interrupt import Interrupt
+from jdd.cli.options import Distill
+from jdd.cli.progress import Reporter, duration, reporter
+from jdd.cli.run_directory import RunDirectory
+
+_NETWORKS_ON_THE_WAY = 5
+_SMALL = 5000
+
+
+def distill(command: Distill, argv: Sequence[str]) -> None:
+    """Runs the command.
+
+    Raises:
+      UsageError: for a value that is not possible, before anything is written.
+      Interrupted: if the user stopped it; the message says how to go on.
+      RunError: if it diverged; the last good set is in the run directory.
+    """
+    out = report.console()
+    experiment = prepare(command)
+    folder = command.run.out or Path("runs", default_name(experiment))
+    config = {"options": experiment.options, "versions": versions(), "device": report.device()}
+    run = RunDirectory.open(folder, config, resume=command.run.resume)
+    if (run.path / "result.json").exists():
+        out.print(f"{run.path} is complete.", soft_wrap=True)
+        report.scores(out, _recorded(run.metrics()))
+        return
+    again = shlex.join(["jdd", *argv, *([] if "--resume" in argv else ["--resume"])])
+    with Interrupt() as interrupt:
+        session = Session(experiment, run, interrupt, again)
+        session.run_all(out, command.run.save_every * 60)
+
+
+def default_name(experiment: Experiment) -> str:
+    """The name of the run directory if the user gives none."""
+    options = experiment.options
+    data = "".join(c if c.isalnum() or c in "-_." else "-" for c in options["data"])
+    classes = "".join(f"-{name}" for name in options["classes"])
+    return f"{experiment.name}-{data}{classes}-ipc{options['ipc']}-seed{options['seed']}"
+
+
+class Session:
+    """One run: what happens between dispatches, and after the last."""
+
+    def __init__(
+        self, experiment: Experiment, run: RunDirectory, interrupt: Interrupt, again: str
+    ) -> None:
+        self.experiment = experiment
+        self.run = run
+        self.interrupt = interrupt
+        self.again = again
+        self.key = jax.random.key(experiment.options["seed"])
+        self.total = experiment.method.loops.total_updates
+        self.progress: Reporter
+
+    def run_all(self, out: Console, save_seconds: float) -> None:
+        """Distils, evaluates, and leaves everything in the run directory."""
+        experiment, run = self.experiment, self.run
+        state = experiment.method.init(jax.random.fold_in(self.key, 0), experiment.train)
+        step = 0
+        if run.checkpoints.latest() is not None:
+            state = run.checkpoints.restore(None, state, config=experiment.options)
+            step = int(state.step)
+        run.rewind(step)
+        report.facts(out, _facts(experiment, run, step))
+        began = time.perf_counter()
+        program = (
+            methods.advance(experiment.method, loop.MOST_STEPS_PER_DISPATCH)
+            .lower(state, experiment.train, jnp.int32(1))
+            .compile()
+        )
+        compile_seconds = time.perf_counter() - began
+        temporaries = getattr(program.memory_analysis(), "temp_size_in_bytes", None)
+        report.facts(out, {"program": _program_text(temporaries, compile_seconds)})
+        with reporter(self.total, step) as self.progress:
+            state = self._loop(program, state, step, save_seconds)
+            scores = self._final_scores(state)
+        self._write_all(state, scores, compile_seconds, temporaries)
+        report.scores(out, scores)
+        out.print(f"Everything is in {run.path}: set.safetensors, grid.png, curve.png, ...")
+
+    def _loop(self, program: Any, state: Any, step: int, save_seconds: float) -> Any:
+        try:
+            return loop.run_steps(
+                lambda state, table, n: program(state, table, jnp.int32(n)),
+                state,
+                self.experiment.train,
+                step=step,
+                total=self.total,
+                stops=evaluation_steps(self.experiment),
+                keep=self._images,
+                hooks=loop.Hooks(
+                    self._report, self._evaluate, self._save, lambda: self.interrupt.asked
+                ),
+                save_seconds=save_seconds,
+            )
+        except loop.Stopped as stop:
+            raise self._interrupted(stop.step) from None
+        except loop.Diverged as end:
+            at = {"diverged_at": end.step, "step": end.good_step}
+            self._write_set(end.good, at)
+            raise RunError(
+                f"{end}: the set of step {end.good_step}, the last good one, is in {self.run.path}"
+            ) from None
+
+    def _report(self, done: loop.Report) -> None:
+        loss = float(done.losses.astype(np.float64).mean())
+        self.run.append({"step": done.step, "loss": loss, "seconds": round(done.seconds, 3)})
+        self.progress.steps(done.step, loss, len(done.losses), done.seconds)
+
+    def _save(self, step: int, state: Any) -> None:
+        self.run.checkpoints.save(step, state, self.experiment.options)
+        self._write_set(self._images(state), {"step": step})
+
+    def _evaluate(self, step: int, state: Any) -> None:
+        if step == 0 or any(r["step"] == step and "accuracy" in r for r in self.run.metrics()):
+            return
+        networks = self.experiment.options["eval_networks"]
+        if step < self.total:
+            networks = min(networks, _NETWORKS_ON_THE_WAY)
+        images, labels = self.experiment.method.decode(state)
+        score = self._score(
+            step,
+            "distilled images",
+            self.experiment.protocol,
+            lambda key, done: scoring.of_set(
+                key,
+                self.experiment.model,
+                images.reshape(-1, *images.shape[2:]),
+                labels.reshape(-1),
+                self.experiment.test,
+                self.experiment.protocol,
+                networks,
+                done,
+            ),
+            key=jax.random.fold_in(jax.random.fold_in(self.key, 1), step),
+        )
+        self.run.append(
+            {"step": step, "accuracy": score.mean, "accuracy_std": score.std}
+            | {"score": score.record()}
+        )
+
+    def _final_scores(self, state: Any) -> list[scoring.Score]:
+        """The table's rows; those that an interrupted run already has are not computed again."""
+        experiment, options = self.experiment, self.experiment.options
+        networks = options["eval_networks"]
+        sets = min(5, networks)
+        common = (experiment.model, experiment.train, experiment.test)
+        self._baseline(
+            "random real images",
+            experiment.protocol,
+            lambda key, done: scoring.of_random_real(
+                key,
+                *common,
+                options["ipc"],
+                experiment.protocol,
+                sets=sets,
+                networks=-(-networks // sets),
+                on_network=done,
+            ),
+            key=jax.random.fold_in(self.key, 2),
+        )
+        small = jax.default_backend() != "cpu" or experiment.train.images.shape[0] <= _SMALL
+        if options["whole"] == "yes" or (options["whole"] == "auto" and small):
+            self._baseline(
+                "whole training set",
+                scoring.WHOLE,
+                lambda key, done: scoring.of_whole(key, *common, 1, done),
+                key=jax.random.fold_in(self.key, 3),
+            )
+        return _recorded(self.run.metrics())
+
+    def _baseline(self, images: str, protocol: Any, train: Any, *, key: Any) -> None:
+        if not any(r.get("baseline") == images for r in self.run.metrics()):
+            score = self._score(self.total, images, protocol, train, key=key)
+            self.run.append({"step": self.total, "baseline": images, "score": score.record()})
+
+    def _score(self, step: int, images: str, protocol: Any, train: Any, *, key: Any) -> Any:
+        def done(n: int, networks: int) -> None:
+            self.progress.training(f"evaluating {images}", n, networks)
+            if self.interrupt.asked and n < networks:
+                raise self._interrupted(step)
+
+        began = time.perf_counter()
+        found = train(key, done)
+        seconds = round(time.perf_counter() - began, 3)
+        score = scoring.Score(images, found.tolist(), protocol.name, protocol.describe(), seconds)
+        took = f"{len(found)} networks in {duration(seconds)}"
+        self.progress.note(f"update {step}/{self.total}: {images}: {score} ({took})")
+        return score
+
+    def _interrupted(self, step: int) -> Interrupted:
+        return Interrupted(f"stopped at update {step} of {self.total}; to go on: {self.again}")
+
+    def _images(self, state: Any) -> np.ndarray:
+        return np.asarray(self.experiment.method.decode(state)[0])
+
+    def _write_set(self, images: np.ndarray, results: dict[str, Any]) -> DistilledSet:
+        experiment = self.experiment
+        dataset, options = experiment.dataset, experiment.options
+        num_classes, count = images.shape[:2]
+        distilled = DistilledSet(
+            np.ascontiguousarray(images.reshape(-1, *images.shape[2:])),
+            np.repeat(np.arange(num_classes, dtype=np.int32), count),
+            Metadata(
+                method=experiment.name,
+                dataset=dataset.name,
+                class_names=dataset.class_names,
+                ipc=options["ipc"],
+                space="normalised",
+                mean=dataset.mean,
+                std=dataset.std,
+                augmentation=experiment.augmentation,
+                protocol=experiment.protocol.name,
+                options=options,
+                seed=options["seed"],
+                results=results,
+            ),
+        )
+        distilled.save(self.run.path / "set.safetensors", overwrite=True)
+        return distilled
+
+    def _write_all(
+        self,
+        state: Any,
+        scores: list[scoring.Score],
+        compile_seconds: float,
+        temporaries: int | None,
+    ) -> None:
+        results = {
+            score.images: {
+                "mean": score.mean,
+                "std": score.std,
+                "networks": len(score.accuracies),
+                "protocol": score.protocol,
+            }
+            for score in scores
+        }
+        distilled = self._write_set(self._images(state), {"step": self.total, **results})
+        path, metrics = self.run.path, self.run.metrics()
+        draw.grid(
+            distilled.pixels(), distilled.labels, distilled.metadata.class_names, path / "grid.png"
+        )
+        draw.curve(metrics, path / "curve.png", baselines={s.images: s.mean for s in scores[1:]})
+        seconds = [record["seconds"] for record in metrics if "loss" in record]
+        self.run.write_json(
+            "result.json",
+            {
+                "scores": [score.record() for score in scores],
+                "seconds": {
+                    "compile": round(compile_seconds, 3),
+                    "distil": round(sum(seconds), 3),
+                    "evaluate": round(sum(r["score"]["seconds"] for r in metrics if "score" in r), 3),
+                },
+                "updates": self.total,
+                "temporaries_mb": temporaries and round(temporaries / 1e6, 1),
+                "peak_memory_mb": report.peak_memory_mb(),
+                "device": report.device(),
+                "versions": versions(),
+            },
+        )
+
+
+def evaluation_steps(experiment: Experiment) -> list[int]:
+    """The image updates after which the set is evaluated; the last always is."""
+    loops, every = experiment.method.loops, experiment.options["eval_every"]
+    on_the_way = range(every, loops.networks, every) if every else range(0)
+    return [networks * loops.updates for networks in (*on_the_way, loops.networks)]
+
+
+def _recorded(metrics: Sequence[dict[str, Any]]) -> list[scoring.Score]:
+    """The final score of the set, then the baselines."""
+    final = [r for r in metrics if "accuracy" in r][-1:] + [r for r in metrics if "baseline" in r]
+    return [scoring.Score(**_fields(record["score"])) for record in final]
+
+
+def _fields(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in ("mean", "std")}
+
+
+def _program_text(temporaries: int | None, seconds: float) -> str:
+    size = "" if temporaries is None else f"{temporaries / 1e6:.1f} MB of temporaries, "
+    return f"{size}compiled in {seconds:.1f} s"
+
+
+def _facts(experiment: Experiment, run: RunDirectory, step: int) -> dict[str, str]:
+    dataset, options, loops = experiment.dataset, experiment.options, experiment.method.loops
+    shape = "x".join(map(str, dataset.image_shape))
+    variables = jax.eval_shape(experiment.model.init, jax.random.key(0))
+    parameters = sum(x.size for x in jax.tree.leaves(variables))
+    method = f"{experiment.name}, {options['ipc']} image(s) per class from {options['init']}"
+    if "strategy" in options:
+        method += f", augmentation {options['strategy']}"
+    each = f"{loops.networks} networks x {loops.updates} image update(s)"
+    if loops.updates > 1:
+        each += f", {loops.net_epochs} epochs of network training in between"
+    if loops.interpolated:
+        each += " (the paper has no values for this IPC: interpolated)"
+    device = report.device()
+    cores = f", {device['cores']} cores" if "cores" in device else ""
+    return {
+        "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.train)} train and "
+        f"{len(dataset.test)} test images of {shape}",
+        "method": method,
+        "network": f"{experiment.model.name}, width {options['width']}, {parameters} parameters",
+        "loops": each,
+        "device": f"{device['count']} x {device['kind']}{cores}; jax {jax.__version__}",
+        "run": str(run.path) + (f", from update {step}" if step else ""),
+    }

@@ -1,0 +1,54 @@
+"""How a wrong value becomes one line that names its option."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+
+class UsageError(Exception):
+    """What the user asked for is not possible; nothing was written. The command exits with 2."""
+
+
+class RunError(Exception):
+    """A run that was possible came to a bad end. The command exits with 1."""
+
+
+class Interrupted(Exception):
+    """The user stopped a run. The command exits with 130."""
+
+
+@contextlib.contextmanager
+def blame(*options: str) -> Iterator[None]:
+    """Turns a ``ValueError`` into a ``UsageError`` that names the options it speaks of.
+
+    >>> with blame("--width", "--depth"):
+    ...     raise ValueError("depth must be at least 1, got 0")
+    Traceback (most recent call last):
+        ...
+    jdd.cli.errors.UsageError: depth must be at least 1, got 0 (option --depth)
+    """
+    try:
+        yield
+    except ValueError as error:
+        message = one_line(error)
+        mentioned = [option for option in options if _speaks_of(message, option)]
+        raise UsageError(f"{message} (option {', '.join(mentioned or options)})") from error
+
+
+def require(condition: bool, option: str, message: str) -> None:
+    """Raises a ``UsageError`` that names the option, unless the condition holds."""
+    if not condition:
+        raise UsageError(f"{message} (option {option})")
+
+
+def one_line(error: BaseException | str) -> str:
+    """The message of an error without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _speaks_of(message: str, option: str) -> bool:
+    name = option.removeprefix("--")
+    words = "|".join({name, name.replace("-", "_"), name.replace("-", " ")})
+    return re.search(rf"(?<![\w-])(?:{words})(?![\w-])", message) is not None

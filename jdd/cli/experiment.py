@@ -1,0 +1,252 @@
+"""From options to what runs: data, network, method and protocol, each refused by its option's name."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jdd import augment, data, evaluate, matching, methods, nn, synthetic
+from jdd.artefact import Augmentation
+from jdd.cli.errors import blame, require
+from jdd.cli.options import DataOptions, Distill, Dsa, NetworkOptions
+from jdd.names import one_of
+
+DISTANCES: dict[str, Callable[[], matching.Stage]] = {
+    "layerwise-cosine": matching.layerwise_cosine,
+    "flat-cosine": matching.flat_cosine,
+    "squared-error": matching.squared_error,
+}
+INITIAL = {"real": synthetic.real, "noise": synthetic.noise}
+
+# On digits a run is to last two minutes on two cores; elsewhere the paper's numbers.
+_NETWORKS, _EVAL_NETWORKS = {"digits": 40}, {"digits": 4}
+_NO_FLIP = ("digits", "mnist", "svhn", "svhn_cropped")
+_NETWORK_OPTIONS = tuple(f"--{field.name}" for field in dataclasses.fields(NetworkOptions))
+
+
+class Experiment(NamedTuple):
+    """Everything that a run of a method needs.
+
+    Attributes:
+      name: of the method.
+      options: every option that makes one run another, resolved (JSON).
+      dataset: in host memory.
+      train, test: on the device.
+      model: the network.
+      method: as pure functions.
+      protocol: that belongs to the method.
+      augmentation: what the artefact says to augment with.
+    """
+
+    name: str
+    options: dict[str, Any]
+    dataset: data.Dataset
+    train: data.ClassTable
+    test: data.ClassTable
+    model: nn.Model
+    method: methods.Method
+    protocol: evaluate.Protocol
+    augmentation: Augmentation | None
+
+
+def prepare(command: Distill) -> Experiment:
+    """Checks every option and builds what it stands for.
+
+    Raises:
+      UsageError: one line that names the option.
+    """
+    _check_numbers(command)
+    loops = _loops(command)
+    with blame("--distance"):
+        one_of("distance", command.loop.distance, DISTANCES)
+    over_classes = _over_classes(command.loop.over_classes)
+    start = _start(command.init)
+    dataset = load(command.data)
+    smallest = int(dataset.class_counts().min())
+    require(
+        command.ipc <= smallest,
+        "--ipc",
+        f"must be from 1 to {smallest}, the smallest class of {dataset.name}, got {command.ipc}",
+    )
+    model = network(command.network, dataset)
+    given: dict[str, Any] = {
+        "loops": loops,
+        "start": functools.partial(start, ipc=command.ipc),
+        "learning_rate": command.loop.learning_rate,
+        "momentum": command.loop.momentum,
+        "real_batch": command.loop.real_batch,
+        "distance": DISTANCES[command.loop.distance](),
+        "over_classes": over_classes,
+    }
+    strategy = None
+    if isinstance(command, Dsa):
+        strategy = command.strategy or default_strategy(command.data.data)
+        with blame("--strategy"):
+            _check_square(strategy, dataset)
+            given["strategy"] = strategy
+            augment.parse_strategy(strategy)
+        method = methods.dsa(model, command.ipc, **given)
+    else:
+        method = methods.dc(model, command.ipc, **given)
+    protocol = _protocol(command, strategy)
+    return Experiment(
+        command.method,
+        _resolved(command, loops, strategy),
+        dataset,
+        data.class_table(dataset.train, dataset.num_classes, dataset.mean, dataset.std),
+        data.class_table(dataset.test, dataset.num_classes, dataset.mean, dataset.std),
+        model,
+        method,
+        protocol,
+        augmentation_of(protocol),
+    )
+
+
+def load(options: DataOptions) -> data.Dataset:
+    """The data set, or a ``UsageError``."""
+    with blame("--data", "--data-dir", "--classes"):
+        return data.load_dataset(
+            options.data, data_dir=options.data_dir, classes=options.classes or None
+        )
+
+
+def network(options: NetworkOptions, dataset: data.Dataset) -> nn.Model:
+    """The ConvNet for a data set, or a ``UsageError``."""
+    require(
+        dataset.num_classes > 1, "--classes", f"{dataset.name} needs at least 2 classes, has 1"
+    )
+    with blame(*_NETWORK_OPTIONS):
+        return nn.convnet(dataset.num_classes, dataset.image_shape, **dataclasses.asdict(options))
+
+
+def base_name(name: str) -> str:
+    """The name of a data set without its source: "mnist" for "tfds:mnist"."""
+    kind, colon, rest = name.partition(":")
+    return rest.split("/")[0].split(":")[0] if colon and kind == "tfds" else name
+
+
+def default_strategy(name: str) -> str:
+    """DSA's strategy for a data set: without flip where a mirrored image means something else."""
+    return augment.STRATEGY_NO_FLIP if base_name(name) in _NO_FLIP else augment.STRATEGY
+
+
+def default_eval_networks(name: str) -> int:
+    """How many networks the final number takes."""
+    return _EVAL_NETWORKS.get(base_name(name), 20)
+
+
+def augmentation_of(protocol: evaluate.Protocol) -> Augmentation | None:
+    """What a protocol augments with, as artefacts say it."""
+    if protocol.augmentation == "none":
+        return None
+    return Augmentation(protocol.augmenter, protocol.augmentation)
+
+
+def with_epochs(protocol: evaluate.Protocol, epochs: int | None) -> evaluate.Protocol:
+    """The protocol with another number of epochs, named so that no one takes it for the original."""
+    if epochs is None or epochs == protocol.epochs:
+        return protocol
+    require(epochs >= 1, "--eval-epochs", f"must be at least 1, got {epochs}")
+    return dataclasses.replace(protocol, name=f"{protocol.name}, {epochs} epochs", epochs=epochs)
+
+
+def base_protocol(method: str, dataset: str, strategy: str | None, norm: str) -> evaluate.Protocol:
+    """The protocol that belongs to a method: the papers' where they have one."""
+    known = evaluate.PROTOCOLS
+    if method == "dsa":
+        for name in ("dsa", "dsa-no-flip"):
+            if known[name].augmentation == strategy:
+                return known[name]
+        return dataclasses.replace(
+            known["dsa"], name=f"dsa, {strategy}", augmentation=strategy or "none"
+        )
+    # The original augments DC's evaluation for networks with BatchNorm, and on MNIST.
+    if norm == "batch":
+        return known["dc-crop-noise"]
+    return known["dc-crop-scale-rotate" if base_name(dataset) == "mnist" else "dc"]
+
+
+def _protocol(command: Distill, strategy: str | None) -> evaluate.Protocol:
+    base = base_protocol(command.method, command.data.data, strategy, command.network.norm)
+    return with_epochs(base, command.report.eval_epochs)
+
+
+def _check_numbers(command: Distill) -> None:
+    loop, report, run = command.loop, command.report, command.run
+    require(command.ipc >= 1, "--ipc", f"must be at least 1, got {command.ipc}")
+    least = {
+        "--networks": (loop.networks, 1),
+        "--updates": (loop.updates, 1),
+        "--net-epochs": (loop.net_epochs, 0),
+        "--real-batch": (loop.real_batch, 1),
+        "--eval-networks": (report.eval_networks, 1),
+        "--eval-every": (report.eval_every, 0),
+        "--eval-epochs": (report.eval_epochs, 1),
+    }
+    for option, (value, low) in least.items():
+        require(value is None or value >= low, option, f"must be at least {low}, got {value}")
+    rate, momentum, minutes = loop.learning_rate, loop.momentum, run.save_every
+    require(0 < rate < math.inf, "--learning-rate", f"must be above 0, got {rate}")
+    require(0 <= momentum < 1, "--momentum", f"must be at least 0 and below 1, got {momentum}")
+    require(0 <= minutes < math.inf, "--save-every", f"must be at least 0, got {minutes}")
+    require(0 <= run.seed < 2**32, "--seed", f"must be from 0 to {2**32 - 1}, got {run.seed}")
+
+
+def _loops(command: Distill) -> methods.Loops:
+    networks = command.loop.networks or _NETWORKS.get(base_name(command.data.data), 1000)
+    loops = methods.dc_loops(command.ipc, networks=networks)
+    updates, epochs = command.loop.updates, command.loop.net_epochs
+    given = updates is not None or epochs is not None
+    return loops._replace(
+        updates=loops.updates if updates is None else updates,
+        net_epochs=loops.net_epochs if epochs is None else epochs,
+        interpolated=loops.interpolated and not given,
+    )
+
+
+def _over_classes(given: str | None) -> str | int | None:
+    if given is None or not given.lstrip("-").isdecimal():
+        with blame("--over-classes"):
+            return given and one_of("over-classes", given, ["map", "vmap", "a number"])
+    require(int(given) >= 1, "--over-classes", f"must be at least 1, got {given}")
+    return int(given)
+
+
+def _start(init: str) -> Callable[..., Any]:
+    with blame("--init"):
+        return INITIAL[one_of("init", init, INITIAL)]
+
+
+def _check_square(strategy: str, dataset: data.Dataset) -> None:
+    height, width, _ = dataset.image_shape
+    if height != width and augment.parse_strategy(strategy):
+        raise ValueError(
+            f"the augmentations take square images, and those of {dataset.name} are {height}x{width}: "
+            "use none"
+        )
+
+
+def _resolved(command: Distill, loops: methods.Loops, strategy: str | None) -> dict[str, Any]:
+    """Every option but those that say where files lie and when they are written."""
+    eval_networks = command.report.eval_networks
+    eval_every = command.report.eval_every
+    resolved = {
+        "method": command.method,
+        "data": command.data.data,
+        "classes": list(command.data.classes),
+        "ipc": command.ipc,
+        "seed": command.run.seed,
+        "init": command.init,
+        **dataclasses.asdict(command.loop),
+        **loops._asdict(),
+        **dataclasses.asdict(command.network),
+        **dataclasses.asdict(command.report),
+        "eval_networks": eval_networks or default_eval_networks(command.data.data),
+        "eval_every": -(-loops.networks // 2) if eval_every is None else eval_every,
+    }
+    if strategy is not None:
+        resolved["strategy"] = strategy
+    return resolved

@@ -1,0 +1,243 @@
+"""The command line as frozen records: one per command, read by tyro. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from tyro.conf import Positional, arg, subcommand
+
+
+def _chosen(metavar: str, by: str, text: str) -> Any:
+    """An option whose default is worked out when the command runs."""
+    return arg(metavar=metavar, help=text, help_behavior_hint=f"(default: {by})")
+
+
+def _number(name: str, text: str) -> Any:
+    return arg(metavar=name, help=text)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+    """What is distilled."""
+
+    data: Annotated[
+        str,
+        arg(
+            metavar="NAME",
+            help="digits, mnist, fashion_mnist, cifar10, npz:PATH, folder:PATH, idx:PATH, cifar:PATH or tfds:NAME.",
+        ),
+    ] = "digits"
+    data_dir: Annotated[
+        Path | None,
+        _chosen("PATH", "$JDD_DATA_DIR", "Where mnist, fashion_mnist and cifar10 lie."),
+    ] = None
+    classes: Annotated[
+        tuple[str, ...],
+        _chosen("CLASS", "all", "Only these classes, by name or index, in this order."),
+    ] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkOptions:
+    """The ConvNet that is matched on and evaluated with."""
+
+    width: Annotated[int, _number("CHANNELS", "Channels of every block.")] = 128
+    depth: Annotated[int, _number("BLOCKS", "Blocks of convolution, norm, activation, pooling.")] = 3
+    norm: Annotated[str, _number("NAME", "instance, batch, layer, group or none.")] = "instance"
+    activation: Annotated[str, _number("NAME", "relu, leaky_relu, sigmoid or swish.")] = "relu"
+    pooling: Annotated[str, _number("NAME", "avg, max or none.")] = "avg"
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopOptions:
+    """How long, and how fast the images move. Defaults are the paper's."""
+
+    networks: Annotated[
+        int | None,
+        _chosen("K", "1000; on digits 40", "Fresh random networks that are matched on."),
+    ] = None
+    updates: Annotated[
+        int | None, _chosen("T", "the paper's for this IPC", "Image updates per network.")
+    ] = None
+    net_epochs: Annotated[
+        int | None,
+        _chosen(
+            "EPOCHS",
+            "the paper's for this IPC",
+            "Epochs that the network trains on the images between two updates.",
+        ),
+    ] = None
+    learning_rate: Annotated[float, _number("RATE", "Of SGD on the images.")] = 0.1
+    momentum: Annotated[float, _number("SHARE", "Of SGD on the images.")] = 0.5
+    real_batch: Annotated[int, _number("IMAGES", "Real images per class and update.")] = 256
+    distance: Annotated[
+        str,
+        _number("NAME", "Between gradients: layerwise-cosine, flat-cosine or squared-error."),
+    ] = "layerwise-cosine"
+    over_classes: Annotated[
+        str | None,
+        _chosen("HOW", "by platform", "Classes one by one (map), at once (vmap), or k at a time (k)."),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """What is measured on the way and at the end."""
+
+    eval_networks: Annotated[
+        int | None,
+        _chosen(
+            "N", "20; on digits 4", "Networks trained for the final number; 5 at most on the way."
+        ),
+    ] = None
+    eval_every: Annotated[
+        int | None,
+        _chosen("K", "half of the networks", "Networks between two evaluations; 0: only at the end."),
+    ] = None
+    eval_epochs: Annotated[
+        int | None,
+        _chosen("EPOCHS", "the protocol's", "Epochs of an evaluation network; changes the protocol."),
+    ] = None
+    whole: Annotated[
+        Literal["auto", "yes", "no"],
+        arg(help="Also train on the whole real set; auto: where that is short."),
+    ] = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Where the run lives."""
+
+    seed: Annotated[int, _number("INT", "Same seed, same set.")] = 0
+    out: Annotated[
+        Path | None,
+        _chosen("FOLDER", "runs/METHOD-DATA-ipcN-seedS", "The run directory."),
+    ] = None
+    resume: Annotated[
+        bool, arg(help="Go on where the run in the run directory stopped, bit for bit.")
+    ] = False
+    save_every: Annotated[float, _number("MINUTES", "Minutes between checkpoints.")] = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Distill:
+    """What every method of network matching is told."""
+
+    method: ClassVar[str] = ""
+
+    ipc: Annotated[int, _number("N", "Synthetic images per class.")] = 1
+    init: Annotated[str, _number("NAME", "Images start at: real or noise.")] = "noise"
+    data: DataOptions = dataclasses.field(default_factory=DataOptions)
+    run: RunOptions = dataclasses.field(default_factory=RunOptions)
+    loop: LoopOptions = dataclasses.field(default_factory=LoopOptions)
+    network: NetworkOptions = dataclasses.field(default_factory=NetworkOptions)
+    report: ReportOptions = dataclasses.field(default_factory=ReportOptions)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dsa(Distill):
+    """Differentiable Siamese Augmentation (Zhao and Bilen, ICML 2021).
+
+    Gradients of real and synthetic images are matched class by class under one augmentation.
+    """
+
+    method: ClassVar[str] = "dsa"
+
+    init: Annotated[str, _number("NAME", "Images start at: real or noise.")] = "real"
+    strategy: Annotated[
+        str | None,
+        _chosen(
+            "OPS",
+            "all; without flip for digits, mnist, svhn",
+            "Augmentations of color, crop, cutout, flip, scale, rotate, joined by _; or none.",
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Dc(Distill):
+    """Dataset Condensation with gradient matching (Zhao, Mopuri and Bilen, ICLR 2021).
+
+    Gradients of real and synthetic images are matched class by class.
+    """
+
+    method: ClassVar[str] = "dc"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Train fresh networks on a distilled set (or on random real images) and test them.
+
+    The set says which data set, network and protocol it is meant for; options override it.
+    """
+
+    set: Annotated[
+        Positional[str],
+        arg(metavar="SET", help="A .safetensors file, a run directory, or the word random."),
+    ]
+    data: Annotated[
+        str | None, _chosen("NAME", "the set's", "Data set to test on; needed for random.")
+    ] = None
+    data_dir: Annotated[
+        Path | None,
+        _chosen("PATH", "$JDD_DATA_DIR", "Where mnist, fashion_mnist and cifar10 lie."),
+    ] = None
+    classes: Annotated[
+        tuple[str, ...], _chosen("CLASS", "the set's", "Only these classes, with random.")
+    ] = ()
+    ipc: Annotated[int | None, _chosen("N", "1", "Images per class, with random.")] = None
+    sets: Annotated[
+        int, _number("N", "Random subsets of real images, each with so many networks.")
+    ] = 1
+    protocol: Annotated[
+        str | None, _chosen("NAME", "the set's", "How networks are trained; see jdd methods.")
+    ] = None
+    networks: Annotated[int, _number("N", "Networks per set.")] = 20
+    eval_epochs: Annotated[
+        int | None, _chosen("EPOCHS", "the protocol's", "Epochs; changes the protocol.")
+    ] = None
+    seed: Annotated[int, _number("INT", "Of networks and random subsets.")] = 0
+    baseline: Annotated[
+        Literal["random", "none"], arg(help="What a distilled set is compared with.")
+    ] = "random"
+    width: Annotated[int | None, _chosen("CHANNELS", "the set's, or 128", "Of the network.")] = None
+    depth: Annotated[int | None, _chosen("BLOCKS", "the set's, or 3", "Of the network.")] = None
+    norm: Annotated[str | None, _chosen("NAME", "the set's, or instance", "Of the network.")] = None
+    activation: Annotated[
+        str | None, _chosen("NAME", "the set's, or relu", "Of the network.")
+    ] = None
+    pooling: Annotated[str | None, _chosen("NAME", "the set's, or avg", "Of the network.")] = None
+    out: Annotated[
+        Path | None, _chosen("FILE", "only print", "Write the result to this JSON file.")
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Show:
+    """Say what a distilled set is, and draw it class by class."""
+
+    set: Annotated[
+        Positional[Path], arg(metavar="SET", help="A .safetensors file, or a run directory.")
+    ]
+    out: Annotated[
+        Path | None, _chosen("FILE", "SET with .png", "The picture to write.")
+    ] = None
+    overwrite: Annotated[bool, arg(help="Replace the picture if it exists.")] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Methods:
+    """List the methods and the evaluation protocols."""
+
+
+Command = (
+    Annotated[
+        Annotated[Dsa, subcommand("dsa")] | Annotated[Dc, subcommand("dc")],
+        subcommand("distill", description="Distil a data set: jdd distill METHOD [OPTIONS]."),
+    ]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Show, subcommand("show")]
+    | Annotated[Methods, subcommand("methods")]
+)

@@ -1,0 +1,95 @@
+"""Arguments into records, by tyro; a mistake is one line and not a box."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+from tyro import conf
+
+from jdd.cli.errors import UsageError
+from jdd.cli.options import Command
+
+_DESCRIPTION = """Dataset distillation as pure JAX functions.
+
+Distil a real data set into a few images per class, evaluate it, look at it:
+
+  jdd distill dsa                                     the digits, in about two minutes
+  jdd distill dsa --data cifar10 --data-dir data      CIFAR-10, one image per class
+  jdd show runs/dsa-digits-ipc1-seed0
+  jdd evaluate runs/dsa-digits-ipc1-seed0
+
+Compiled programs are kept in the user's cache folder; JAX_COMPILATION_CACHE_DIR names another."""
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """The record of a command; None where help was asked for (and printed).
+
+    Raises:
+      UsageError: if tyro does not understand the arguments.
+    """
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(
+                Command,  # type: ignore[arg-type]
+                args=list(arguments) or ["--help"],
+                prog="jdd",
+                description=_DESCRIPTION,
+                config=(conf.FlagCreatePairsOff, conf.OmitArgPrefixes, conf.OmitSubcommandPrefixes),
+            )
+    except SystemExit as end:
+        if not end.code:
+            sys.stderr.write(box.getvalue())
+            return None
+        raise UsageError(explain(box.getvalue())) from None
+
+
+def explain(text: str) -> str:
+    """One line for the box that tyro draws around a mistake."""
+    title, parts = _open_box(text)
+    message = parts[0] if parts else title
+    more = " ".join(parts[1:])
+    if found := re.match(r"Error parsing (\S+): (.*)", message):
+        flag, reason = found[1].split("/")[0], found[2]
+        reason = re.sub(r"invalid literal for int\(\) with base 10: ", "not a whole number: ", reason)
+        reason = re.sub(r"could not convert string to float: ", "not a number: ", reason)
+        return f"{reason} (option {flag})"
+    if found := re.match(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of (.*)", message):
+        return f"'{found[1]}' is not one of {found[3].rstrip('.')} (option {found[2]})"
+    if found := re.match(r"Unrecognized options: (\S+)", message):
+        word = found[1].rstrip(",")
+        if known := re.search(r"Available subcommands: ([\w, -]+?)(?: For full|$)", more):
+            return f"unknown command or method '{word}'{_hint(word, known[1].split(', '))}"
+        near = re.search(r"(--[\w-]+)", more)
+        return f"unknown option {word}" + (f": did you mean {near[1]}?" if near else "")
+    if found := re.match(r"Expected one of \{(.*?)\}", message):
+        return f"a command or method is missing (one of {found[1]})"
+    if title == "Required options":
+        return f"something is missing: {message} (see --help)"
+    return message
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    hint = f" did you mean '{near[0]}'?" if near else ""
+    return f":{hint} (known: {', '.join(known)})"
+
+
+def _open_box(text: str) -> tuple[str, list[str]]:
+    """The title of a box, and its sections as one line each."""
+    title, sections = "", [""]
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines():
+        if line.startswith(("╭", "+")):
+            title = line.strip("╭╮─+- ")
+        elif re.fullmatch(r"[│|]\s*[─-]+\s*[│|]", line):
+            sections.append("")
+        elif line.startswith(("│", "|")):
+            sections[-1] += line.strip("│|") + " "
+    return title, [" ".join(section.split()) for section in sections if section.strip()]

@@ -1,0 +1,108 @@
+"""The folder of one run: config, metrics, checkpoints, the set, pictures, the result."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jdd.checkpoint import Checkpoints
+from jdd.cli.errors import UsageError, one_line
+
+
+class RunDirectory:
+    """The files of a run. ``open`` it: a fresh one is made, an existing one only resumed.
+
+    Attributes:
+      path: the folder.
+      config: what ``config.json`` holds.
+      checkpoints: of the whole state, in ``checkpoints/``.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self.checkpoints = Checkpoints(path / "checkpoints")
+
+    @classmethod
+    def open(cls, path: Path, config: Mapping[str, Any], *, resume: bool) -> RunDirectory:
+        """Makes the folder and writes ``config.json``, or goes back to a run with these options.
+
+        Args:
+          path: the folder.
+          config: JSON; its ``options`` are what makes one run another.
+          resume: whether to go on with a run that is there.
+
+        Raises:
+          UsageError: if there is something and it is not to be resumed, nothing to resume, or the
+            run that is there has other options.
+        """
+        fresh = json.loads(json.dumps(config))
+        if not resume:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise UsageError(
+                    f"{path} already exists: give another folder, or go on with --resume (option --out)"
+                )
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UsageError(f"cannot make {path}: {one_line(error)} (option --out)") from None
+            run = cls(path, fresh)
+            run.write_json("config.json", fresh)
+            return run
+        try:
+            saved = json.loads((path / "config.json").read_text())
+            options = saved["options"]
+        except FileNotFoundError:
+            raise UsageError(f"there is no run in {path} (option --resume)") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"cannot read {path / 'config.json'}: {one_line(error)} (option --resume)"
+            ) from None
+        _refuse_differences(path, options, fresh["options"])
+        return cls(path, saved)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Adds one line to ``metrics.jsonl``."""
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(record), allow_nan=False) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of ``metrics.jsonl``; a line that a killed run left half-written is passed over."""
+        file = self.path / "metrics.jsonl"
+        if not file.exists():
+            return []
+        records = []
+        for line in file.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(record, dict) and isinstance(record.get("step"), int):
+                records.append(record)
+        return records
+
+    def rewind(self, step: int) -> None:
+        """Drops the records of later steps: the run goes on from this one."""
+        kept = [record for record in self.metrics() if record["step"] <= step]
+        text = "".join(json.dumps(record) + "\n" for record in kept)
+        self._write("metrics.jsonl", text)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Writes a JSON file as a whole or not at all."""
+        self._write(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        temporary = self.path / f".{name}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, self.path / name)
+
+
+def _refuse_differences(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for name in [*saved, *(name for name in now if name not in saved)]:
+        if saved.get(name) != now.get(name):
+            was, given = json.dumps(saved.get(name)), json.dumps(now.get(name))
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"the run in {path} has {name} {was}, not {given} (option {option})")
