@@ -6,17 +6,28 @@ import difflib
 from collections.abc import Iterable
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`", did you mean 'x'?"` for the nearest known word, or the empty string.
+
+    >>> did_you_mean("cifer10", ["mnist", "cifar10"])
+    ", did you mean 'cifar10'?"
+    """
+    lowered = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1)
+    return f", did you mean {lowered[near[0]]!r}?" if near else ""
+
+
 def one_of(what: str, value: str, allowed: Iterable[str]) -> str:
     """Returns ``value`` if it is allowed, else raises a ``ValueError`` that helps.
 
     >>> one_of("norm", "instanc", ["instance", "batch"])
     Traceback (most recent call last):
         ...
-    ValueError: unknown norm 'instanc': did you mean 'instance'? (allowed: instance, batch)
+    ValueError: unknown norm 'instanc', did you mean 'instance'? (allowed: instance, batch)
     """
     allowed = list(allowed)
     if value in allowed:
         return value
-    close = difflib.get_close_matches(str(value), allowed, n=1)
-    hint = f" did you mean '{close[0]}'?" if close else ""
-    raise ValueError(f"unknown {what} '{value}':{hint} (allowed: {', '.join(allowed)})")
+    raise ValueError(
+        f"unknown {what} {value!r}{did_you_mean(str(value), allowed)} (allowed: {', '.join(allowed)})"
+    )

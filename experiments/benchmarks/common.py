@@ -39,7 +39,9 @@ def matrix_product() -> tuple[Callable[[], Any], float]:
     return lambda: product(a), 2 * 4096**3 / 1e9
 
 
-def gradient_gflop(images: int, width: int = 128, channels: int = 3, side: int = 32, classes: int = 10) -> float:
+def gradient_gflop(
+    images: int, width: int = 128, channels: int = 3, side: int = 32, classes: int = 10
+) -> float:
     """GFLOP of forward and backward pass of ConvNet-3 as direct convolutions, images without gradient."""
     multiplications = 2 * side**2 * 9 * channels * width
     for s in (side // 2, side // 4):
@@ -77,5 +79,7 @@ def write(path: str | None, command: str, result: Mapping[str, Any]) -> None:
     if path is None:
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps({"command": command, "machine": machine(), **result}, indent=1) + "\n")
+    Path(path).write_text(
+        json.dumps({"command": command, "machine": machine(), **result}, indent=1) + "\n"
+    )
     print(f"wrote {path}")

@@ -1,10 +1,11 @@
-"""The whole DSA iteration, ours against the original PyTorch functions, as ratios in one run.
+r"""The whole DSA iteration, ours against the original PyTorch functions, as ratios in one run.
 
 ConvNet-3, width 128, 32x32x3, 10 classes, 256 real images per class, with augmentation; a fresh network each.
 
     git clone https://github.com/VICO-UoE/DatasetCondensation clone
     pip install -e ".[bench]"
-    python experiments/benchmarks/dsa_iteration.py --original clone --out experiments/results/benchmarks/dsa_iteration.json
+    python experiments/benchmarks/dsa_iteration.py --original clone \
+        --out experiments/results/benchmarks/dsa_iteration.json
 
 About 10 minutes on 2 cores. Without --original only our side runs (no torch needed).
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from typing import Any
 
 import jax
@@ -24,7 +26,9 @@ from jdd.methods import Loops, advance, dsa
 from jdd.nn import convnet
 
 
-def ours(ipc: int, num_classes: int, over_classes: str | None, per_class: int) -> tuple[Any, float, float]:
+def ours(
+    ipc: int, num_classes: int, over_classes: str | None, per_class: int
+) -> tuple[Any, float, float]:
     """A function that runs one iteration; temporaries in MB; compile time in seconds."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (num_classes * per_class, 32, 32, 3), np.uint8)
@@ -36,9 +40,6 @@ def ours(ipc: int, num_classes: int, over_classes: str | None, per_class: int) -
     )
     state = method.init(jax.random.key(0), table)
     run = advance(method, 1)
-    compile_seconds = 0.0
-    import time
-
     start = time.perf_counter()
     compiled = run.lower(state, table, 1).compile()
     compile_seconds = time.perf_counter() - start
@@ -67,10 +68,14 @@ def original(clone: str, ipc: int, num_classes: int) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--original", help="clone of VICO-UoE/DatasetCondensation")
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10, 50])
-    parser.add_argument("--rounds", type=int, default=4, help="each op of the augmentation is drawn at random")
+    parser.add_argument(
+        "--rounds", type=int, default=4, help="each op of the augmentation is drawn at random"
+    )
     parser.add_argument("--over-classes", default=None)
     parser.add_argument("--out")
     options = parser.parse_args()
@@ -98,7 +103,11 @@ def main() -> None:
         rows.append(row)
         print(
             f"IPC {ipc:2d}: ours {row['seconds']:.2f} s"
-            + (f", original {best['original']:.2f} s, ratio {row['ratio']:.2f}" if options.original else "")
+            + (
+                f", original {best['original']:.2f} s, ratio {row['ratio']:.2f}"
+                if options.original
+                else ""
+            )
             + f"; real gradients at {100 * row['share_of_matrix_product_rate']:.0f}% of the matrix-product rate "
             f"({rate:.0f} GFLOP/s); temporaries {temporaries:.0f} MB with 10 classes, {more_classes:.0f} with 20; "
             f"compiled in {compile_seconds:.0f} s",

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +25,9 @@ from jdd.nn import convnet
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--original", help="clone of VICO-UoE/DatasetCondensation")
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--epochs", type=int, default=100, help="E; E + 1 epochs are trained")
@@ -50,7 +54,7 @@ def main() -> None:
             ).accuracies
 
         ours()  # compiles
-        functions = {"ours": ours}
+        functions: dict[str, Callable[[], Any]] = {"ours": ours}
         if options.original:
             functions["original"] = original(options, images, labels, raw, answers, ipc)
         best = interleaved(options.rounds, **functions)
@@ -64,7 +68,12 @@ def main() -> None:
             "ratio": best["original"] / best["ours"] if options.original else None,
         }
         rows.append(row)
-        print(", ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+        print(
+            ", ".join(
+                f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()
+            ),
+            flush=True,
+        )
     command = "python experiments/benchmarks/evaluation.py " + " ".join(sys.argv[1:])
     write(options.out, command, {"rows": rows, "peak_memory_mb": peak_memory_mb()})
 
@@ -80,7 +89,10 @@ def original(options, images, labels, raw, answers, ipc):
     loader = torch.utils.data.DataLoader(
         torch.utils.data.TensorDataset(test, torch.from_numpy(answers)), batch_size=256
     )
-    train = torch.from_numpy(np.array(images).transpose(0, 3, 1, 2)), torch.from_numpy(np.array(labels))
+    train = (
+        torch.from_numpy(np.array(images).transpose(0, 3, 1, 2)),
+        torch.from_numpy(np.array(labels)),
+    )
     return lambda: runner.evaluate(*train, loader, options.networks)
 
 

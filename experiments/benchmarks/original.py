@@ -21,13 +21,17 @@ import torch
 class Original:
     """The original's networks and functions, with the arguments that its main program would set."""
 
-    def __init__(self, clone: str, *, ipc: int, num_classes: int = 10, channels: int = 3, side: int = 32):
+    def __init__(
+        self, clone: str, *, ipc: int, num_classes: int = 10, channels: int = 3, side: int = 32
+    ):
         path = Path(clone)
         if not (path / "networks.py").is_file():
-            raise SystemExit(f"error: {clone} is no clone of VICO-UoE/DatasetCondensation (option --original)")
+            raise SystemExit(
+                f"error: {clone} is no clone of VICO-UoE/DatasetCondensation (option --original)"
+            )
         _stand_ins()
         sys.path.insert(0, str(path))
-        self.utils = importlib.import_module("utils")
+        self.utils: Any = importlib.import_module("utils")
         self.num_classes, self.ipc, self.channels, self.side = num_classes, ipc, channels, side
         self.args = types.SimpleNamespace(
             device="cpu",
@@ -54,7 +58,9 @@ class Original:
         size = (self.side, self.side)
         return self.utils.get_network("ConvNet", self.channels, self.num_classes, size).train()
 
-    def iteration(self, real: Any, synthetic: Any, optimizer: Any, seed: int, batch: int = 256) -> float:
+    def iteration(
+        self, real: Any, synthetic: Any, optimizer: Any, seed: int, batch: int = 256
+    ) -> float:
         """One image update of DSA on a fresh network: what the main program does for IPC 1."""
         net = self.network()
         criterion = torch.nn.CrossEntropyLoss()

@@ -38,10 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(command: object, arguments: Sequence[str]) -> None:
     from jdd.cli import options
+    from jdd.cli.places import check_run_folder, run_folder
 
     # Imported by command: jax alone takes seconds, and --help shall not.
     match command:
         case options.Distill():
+            check_run_folder(run_folder(command), resume=command.run.resume)
             from jdd.cli.distill import distill
 
             keep_compiled_programs()
@@ -56,7 +58,7 @@ def _run(command: object, arguments: Sequence[str]) -> None:
 
             show(command)
         case options.Methods():
-            from jdd.cli.methods import methods
+            from jdd.cli.show import methods
 
             methods()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,11 +14,12 @@ from rich.console import Console
 
 from jdd import methods
 from jdd.artefact import DistilledSet, Metadata, versions
-from jdd.cli import draw, loop, report, scoring
+from jdd.cli import loop, report, scoring
 from jdd.cli.errors import Interrupted, RunError
 from jdd.cli.experiment import Experiment, prepare
 from jdd.cli.interrupt import Interrupt
 from jdd.cli.options import Distill
+from jdd.cli.places import SET, run_folder
 from jdd.cli.progress import Reporter, duration, reporter
 from jdd.cli.run_directory import RunDirectory
 
@@ -37,9 +37,8 @@ def distill(command: Distill, argv: Sequence[str]) -> None:
     """
     out = report.console()
     experiment = prepare(command)
-    folder = command.run.out or Path("runs", default_name(experiment))
     config = {"options": experiment.options, "versions": versions(), "device": report.device()}
-    run = RunDirectory.open(folder, config, resume=command.run.resume)
+    run = RunDirectory.open(run_folder(command), config, resume=command.run.resume)
     if (run.path / "result.json").exists():
         out.print(f"{run.path} is complete.", soft_wrap=True)
         report.scores(out, _recorded(run.metrics()))
@@ -48,14 +47,6 @@ def distill(command: Distill, argv: Sequence[str]) -> None:
     with Interrupt() as interrupt:
         session = Session(experiment, run, interrupt, again)
         session.run_all(out, command.run.save_every * 60)
-
-
-def default_name(experiment: Experiment) -> str:
-    """The name of the run directory if the user gives none."""
-    options = experiment.options
-    data = "".join(c if c.isalnum() or c in "-_." else "-" for c in options["data"])
-    classes = "".join(f"-{name}" for name in options["classes"])
-    return f"{experiment.name}-{data}{classes}-ipc{options['ipc']}-seed{options['seed']}"
 
 
 class Session:
@@ -230,13 +221,13 @@ class Session:
                 mean=dataset.mean,
                 std=dataset.std,
                 augmentation=experiment.augmentation,
-                protocol=experiment.protocol.name,
+                protocol=experiment.meant.name,
                 options=options,
                 seed=options["seed"],
                 results=results,
             ),
         )
-        distilled.save(self.run.path / "set.safetensors", overwrite=True)
+        distilled.save(self.run.path / SET, overwrite=True)
         return distilled
 
     def _write_all(
@@ -246,6 +237,9 @@ class Session:
         compile_seconds: float,
         temporaries: int | None,
     ) -> None:
+        # matplotlib takes a second to import, and a run that is refused does not need it.
+        from jdd.cli import draw
+
         results = {
             score.images: {
                 "mean": score.mean,
@@ -260,7 +254,7 @@ class Session:
         draw.grid(
             distilled.pixels(), distilled.labels, distilled.metadata.class_names, path / "grid.png"
         )
-        draw.curve(metrics, path / "curve.png", baselines={s.images: s.mean for s in scores[1:]})
+        draw.curves(metrics, path / "curve.png", baselines={s.images: s.mean for s in scores[1:]})
         seconds = [record["seconds"] for record in metrics if "loss" in record]
         self.run.write_json(
             "result.json",
@@ -269,7 +263,9 @@ class Session:
                 "seconds": {
                     "compile": round(compile_seconds, 3),
                     "distil": round(sum(seconds), 3),
-                    "evaluate": round(sum(r["score"]["seconds"] for r in metrics if "score" in r), 3),
+                    "evaluate": round(
+                        sum(r["score"]["seconds"] for r in metrics if "score" in r), 3
+                    ),
                 },
                 "updates": self.total,
                 "temporaries_mb": temporaries and round(temporaries / 1e6, 1),

@@ -37,7 +37,8 @@ class Experiment(NamedTuple):
       train, test: on the device.
       model: the network.
       method: as pure functions.
-      protocol: that belongs to the method.
+      meant: the protocol that belongs to the method.
+      protocol: the one that is used, with another number of epochs if the user wants that.
       augmentation: what the artefact says to augment with.
     """
 
@@ -48,6 +49,7 @@ class Experiment(NamedTuple):
     test: data.ClassTable
     model: nn.Model
     method: methods.Method
+    meant: evaluate.Protocol
     protocol: evaluate.Protocol
     augmentation: Augmentation | None
 
@@ -91,7 +93,7 @@ def prepare(command: Distill) -> Experiment:
         method = methods.dsa(model, command.ipc, **given)
     else:
         method = methods.dc(model, command.ipc, **given)
-    protocol = _protocol(command, strategy)
+    meant = base_protocol(command.method, command.data.data, strategy, command.network.norm)
     return Experiment(
         command.method,
         _resolved(command, loops, strategy),
@@ -100,8 +102,9 @@ def prepare(command: Distill) -> Experiment:
         data.class_table(dataset.test, dataset.num_classes, dataset.mean, dataset.std),
         model,
         method,
-        protocol,
-        augmentation_of(protocol),
+        meant,
+        with_epochs(meant, command.report.eval_epochs),
+        augmentation_of(meant),
     )
 
 
@@ -115,9 +118,7 @@ def load(options: DataOptions) -> data.Dataset:
 
 def network(options: NetworkOptions, dataset: data.Dataset) -> nn.Model:
     """The ConvNet for a data set, or a ``UsageError``."""
-    require(
-        dataset.num_classes > 1, "--classes", f"{dataset.name} needs at least 2 classes, has 1"
-    )
+    require(dataset.num_classes > 1, "--classes", f"{dataset.name} needs at least 2 classes, has 1")
     with blame(*_NETWORK_OPTIONS):
         return nn.convnet(dataset.num_classes, dataset.image_shape, **dataclasses.asdict(options))
 
@@ -167,11 +168,6 @@ def base_protocol(method: str, dataset: str, strategy: str | None, norm: str) ->
     if norm == "batch":
         return known["dc-crop-noise"]
     return known["dc-crop-scale-rotate" if base_name(dataset) == "mnist" else "dc"]
-
-
-def _protocol(command: Distill, strategy: str | None) -> evaluate.Protocol:
-    base = base_protocol(command.method, command.data.data, strategy, command.network.norm)
-    return with_epochs(base, command.report.eval_epochs)
 
 
 def _check_numbers(command: Distill) -> None:

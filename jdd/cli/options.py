@@ -44,7 +44,9 @@ class NetworkOptions:
     """The ConvNet that is matched on and evaluated with."""
 
     width: Annotated[int, _number("CHANNELS", "Channels of every block.")] = 128
-    depth: Annotated[int, _number("BLOCKS", "Blocks of convolution, norm, activation, pooling.")] = 3
+    depth: Annotated[
+        int, _number("BLOCKS", "Blocks of convolution, norm, activation, pooling.")
+    ] = 3
     norm: Annotated[str, _number("NAME", "instance, batch, layer, group or none.")] = "instance"
     activation: Annotated[str, _number("NAME", "relu, leaky_relu, sigmoid or swish.")] = "relu"
     pooling: Annotated[str, _number("NAME", "avg, max or none.")] = "avg"
@@ -78,7 +80,9 @@ class LoopOptions:
     ] = "layerwise-cosine"
     over_classes: Annotated[
         str | None,
-        _chosen("HOW", "by platform", "Classes one by one (map), at once (vmap), or k at a time (k)."),
+        _chosen(
+            "HOW", "by platform", "Classes one by one (map), at once (vmap), or k at a time (k)."
+        ),
     ] = None
 
 
@@ -94,11 +98,15 @@ class ReportOptions:
     ] = None
     eval_every: Annotated[
         int | None,
-        _chosen("K", "half of the networks", "Networks between two evaluations; 0: only at the end."),
+        _chosen(
+            "K", "half of the networks", "Networks between two evaluations; 0: only at the end."
+        ),
     ] = None
     eval_epochs: Annotated[
         int | None,
-        _chosen("EPOCHS", "the protocol's", "Epochs of an evaluation network; changes the protocol."),
+        _chosen(
+            "EPOCHS", "the protocol's", "Epochs of an evaluation network; changes the protocol."
+        ),
     ] = None
     whole: Annotated[
         Literal["auto", "yes", "no"],
@@ -205,9 +213,9 @@ class Evaluate:
     width: Annotated[int | None, _chosen("CHANNELS", "the set's, or 128", "Of the network.")] = None
     depth: Annotated[int | None, _chosen("BLOCKS", "the set's, or 3", "Of the network.")] = None
     norm: Annotated[str | None, _chosen("NAME", "the set's, or instance", "Of the network.")] = None
-    activation: Annotated[
-        str | None, _chosen("NAME", "the set's, or relu", "Of the network.")
-    ] = None
+    activation: Annotated[str | None, _chosen("NAME", "the set's, or relu", "Of the network.")] = (
+        None
+    )
     pooling: Annotated[str | None, _chosen("NAME", "the set's, or avg", "Of the network.")] = None
     out: Annotated[
         Path | None, _chosen("FILE", "only print", "Write the result to this JSON file.")
@@ -221,9 +229,7 @@ class Show:
     set: Annotated[
         Positional[Path], arg(metavar="SET", help="A .safetensors file, or a run directory.")
     ]
-    out: Annotated[
-        Path | None, _chosen("FILE", "SET with .png", "The picture to write.")
-    ] = None
+    out: Annotated[Path | None, _chosen("FILE", "SET with .png", "The picture to write.")] = None
     overwrite: Annotated[bool, arg(help="Replace the picture if it exists.")] = False
 
 

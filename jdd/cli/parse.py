@@ -58,21 +58,27 @@ def explain(text: str) -> str:
     more = " ".join(parts[1:])
     if found := re.match(r"Error parsing (\S+): (.*)", message):
         flag, reason = found[1].split("/")[0], found[2]
-        reason = re.sub(r"invalid literal for int\(\) with base 10: ", "not a whole number: ", reason)
+        reason = re.sub(
+            r"invalid literal for int\(\) with base 10: ", "not a whole number: ", reason
+        )
         reason = re.sub(r"could not convert string to float: ", "not a number: ", reason)
         return f"{reason} (option {flag})"
-    if found := re.match(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of (.*)", message):
+    if found := re.match(
+        r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of (.*)", message
+    ):
         return f"'{found[1]}' is not one of {found[3].rstrip('.')} (option {found[2]})"
     if found := re.match(r"Unrecognized options: (\S+)", message):
         word = found[1].rstrip(",")
         if known := re.search(r"Available subcommands: ([\w, -]+?)(?: For full|$)", more):
             return f"unknown command or method '{word}'{_hint(word, known[1].split(', '))}"
-        near = re.search(r"(--[\w-]+)", more)
+        near = re.search(r"(--[\w-]+)", more.partition("For full helptext")[0])
         return f"unknown option {word}" + (f": did you mean {near[1]}?" if near else "")
     if found := re.match(r"Expected one of \{(.*?)\}", message):
         return f"a command or method is missing (one of {found[1]})"
-    if title == "Required options":
-        return f"something is missing: {message} (see --help)"
+    if found := re.match(r"Missing from (.*?): (\S+)", message):
+        return f"{found[1]} needs {found[2]}: see {found[1]} --help"
+    if found := re.match(r"Missing value for argument '(\S+)'", message):
+        return f"a value is missing (option {found[1]})"
     return message
 
 

@@ -32,9 +32,9 @@ class Reporter(Protocol):
         ...
 
 
-def reporter(total: int, step: int) -> Reporter:
-    """The bar if stderr is a terminal, else lines."""
-    return Bar(total, step) if sys.stderr.isatty() else Lines(total)
+def reporter(total: int | None, step: int) -> Reporter:
+    """The bar if stderr is a terminal, else lines; total is None where there are no updates."""
+    return Bar(total, step) if sys.stderr.isatty() else Lines(total or 0)
 
 
 class Speed:
@@ -84,7 +84,7 @@ def duration(seconds: float) -> str:
 class Bar:
     """A progress bar with loss, speed and time left."""
 
-    def __init__(self, total: int, step: int) -> None:
+    def __init__(self, total: int | None, step: int) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -92,8 +92,11 @@ class Bar:
             TextColumn("{task.fields[text]}"),
             console=Console(stderr=True),
         )
-        self._speed = Speed(total)
-        self._steps = self._progress.add_task("updates", total=total, completed=step, text="")
+        self._speed = Speed(total or 0)
+        visible = total is not None
+        self._steps = self._progress.add_task(
+            "updates", total=total, completed=step, visible=visible, text=""
+        )
         self._networks: TaskID | None = None
 
     def __enter__(self) -> Self:

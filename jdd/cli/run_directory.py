@@ -10,6 +10,7 @@ from typing import Any
 
 from jdd.checkpoint import Checkpoints
 from jdd.cli.errors import UsageError, one_line
+from jdd.cli.places import check_run_folder
 
 
 class RunDirectory:
@@ -39,12 +40,9 @@ class RunDirectory:
           UsageError: if there is something and it is not to be resumed, nothing to resume, or the
             run that is there has other options.
         """
+        check_run_folder(path, resume=resume)
         fresh = json.loads(json.dumps(config))
         if not resume:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise UsageError(
-                    f"{path} already exists: give another folder, or go on with --resume (option --out)"
-                )
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -55,8 +53,6 @@ class RunDirectory:
         try:
             saved = json.loads((path / "config.json").read_text())
             options = saved["options"]
-        except FileNotFoundError:
-            raise UsageError(f"there is no run in {path} (option --resume)") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"cannot read {path / 'config.json'}: {one_line(error)} (option --resume)"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from jdd.data.batch import Batch, Draw
 from jdd.data.dataset import Dataset, Split, denormalise, normalise
 from jdd.data.registry import load_dataset
 from jdd.data.table import ClassTable, class_table, draw_indices, take
 
 __all__ = [
+    "Batch",
     "ClassTable",
     "Dataset",
+    "Draw",
     "Split",
     "class_table",
     "denormalise",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jdd.names import did_you_mean
 
 Array = np.ndarray | jax.Array
 
@@ -182,18 +183,6 @@ class Dataset:
                 f"{self.name}: class index {index} is out of range 0 to {self.num_classes - 1}"
             )
         return int(index)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`", did you mean 'x'?"` for the nearest known word, or the empty string.
-
-    Example:
-      >>> did_you_mean("cifer10", ["mnist", "cifar10"])
-      ", did you mean 'cifar10'?"
-    """
-    lowered = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), lowered, n=1)
-    return f", did you mean {lowered[near[0]]!r}?" if near else ""
 
 
 def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from jdd.data.cifar import has_cifar10_files, read_cifar_folder
-from jdd.data.dataset import Dataset, Source, Split, did_you_mean, pixel_statistics
+from jdd.data.dataset import Dataset, Source, Split, pixel_statistics
 from jdd.data.digits import read_digits
 from jdd.data.folder import read_image_folder
 from jdd.data.idx import has_idx_files, read_idx_folder
 from jdd.data.npz import read_npz
 from jdd.data.tfds import read_tfds
+from jdd.names import did_you_mean
 
 DATA_DIR_VARIABLE = "JDD_DATA_DIR"
 

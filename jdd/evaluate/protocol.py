@@ -52,7 +52,11 @@ class Protocol:
     def recipe(self) -> SGDRecipe:
         """SGD whose learning rate falls once, after epoch index E//2 + 1, with momentum reset."""
         return SGDRecipe(
-            self.learning_rate, self.momentum, self.weight_decay, self.batch_size, self.epochs // 2 + 2
+            self.learning_rate,
+            self.momentum,
+            self.weight_decay,
+            self.batch_size,
+            self.epochs // 2 + 2,
         )
 
     def augment(self) -> Augment | None:

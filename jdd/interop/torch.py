@@ -48,7 +48,10 @@ def params_from_torch(model: Model, state_dict: Mapping[str, np.ndarray]) -> Var
             )
         for i, (name, (prefix, layer)) in enumerate(zip(names, layers[kind], strict=True)):
             if kind == "dense" and i == 0:
-                layer = {**layer, "weight": _reorder_flatten(layer["weight"], channels, height, width)}
+                layer = {
+                    **layer,
+                    "weight": _reorder_flatten(layer["weight"], channels, height, width),
+                }
             params[name] = _convert(kind, layer)
             _check_shapes(prefix, name, params[name], target["params"][name])
             if name in stats:
@@ -65,10 +68,16 @@ def _torch_layers(
         prefix, _, leaf = name.rpartition(".")
         if leaf != "num_batches_tracked":
             grouped.setdefault(prefix, {})[leaf] = np.asarray(value)
-    layers: dict[str, list[tuple[str, dict[str, np.ndarray]]]] = {"conv": [], "norm": [], "dense": []}
+    layers: dict[str, list[tuple[str, dict[str, np.ndarray]]]] = {
+        "conv": [],
+        "norm": [],
+        "dense": [],
+    }
     for prefix, layer in grouped.items():
         if "weight" not in layer or not set(layer) <= {"weight", "bias", *_BUFFERS}:
-            raise ValueError(f"layer '{prefix}' of the state dict has unknown tensors {sorted(layer)}")
+            raise ValueError(
+                f"layer '{prefix}' of the state dict has unknown tensors {sorted(layer)}"
+            )
         kind = {4: "conv", 2: "dense", 1: "norm", 3: "norm"}[layer["weight"].ndim]
         layers[kind].append((prefix, layer))
     return layers
@@ -81,7 +90,9 @@ def _kind(layer: Mapping[str, Any]) -> str:
 
 
 def _natural_order(names: Mapping[str, Any]) -> list[str]:
-    return sorted(names, key=lambda s: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", s)])
+    return sorted(
+        names, key=lambda s: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", s)]
+    )
 
 
 def _convert(kind: str, layer: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -114,4 +125,6 @@ def _check_shapes(prefix: str, name: str, got: Mapping[str, Any], want: Mapping[
     got_shapes = {leaf: tuple(value.shape) for leaf, value in got.items()}
     want_shapes = {leaf: tuple(value.shape) for leaf, value in want.items()}
     if got_shapes != want_shapes:
-        raise ValueError(f"layer '{prefix}' gives {got_shapes}, {name} of the model has {want_shapes}")
+        raise ValueError(
+            f"layer '{prefix}' gives {got_shapes}, {name} of the model has {want_shapes}"
+        )

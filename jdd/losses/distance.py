@@ -136,7 +136,9 @@ def _sum_over_leaves(function: Any, syn: PyTree, real: PyTree) -> Array:
     total = jnp.zeros((), jnp.float32)
     for a, b in zip(syn_leaves, real_leaves, strict=True):
         if jnp.shape(a) != jnp.shape(b):
-            raise ValueError(f"leaves must have equal shapes, got {jnp.shape(a)} and {jnp.shape(b)}")
+            raise ValueError(
+                f"leaves must have equal shapes, got {jnp.shape(a)} and {jnp.shape(b)}"
+            )
         total = total + function(_at_least_float32(a), _at_least_float32(b))
     return total
 

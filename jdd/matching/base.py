@@ -91,7 +91,8 @@ def value_of(stage: Stage, value: Value, context: Context) -> Value:
 
     >>> from jdd import matching
     >>> objective = matching.per_class(
-    ...     matching.chain(matching.gradients(), matching.layerwise_cosine()))
+    ...     matching.chain(matching.gradients(), matching.layerwise_cosine())
+    ... )
     >>> network = lambda params, images: images.reshape(len(images), -1) @ params
     >>> def loss(images):
     ...     batch = matching.Batch(images, jnp.arange(3)[:, None])

@@ -106,7 +106,9 @@ def switch(index: Schedule, *stages: Stage) -> Stage:
       ValueError: if there is no stage.
 
     >>> from jdd.matching import stateless, value_of
-    >>> late = switch(lambda step: step >= 10, stateless(lambda v, c: v), stateless(lambda v, c: -v))
+    >>> late = switch(
+    ...     lambda step: step >= 10, stateless(lambda v, c: v), stateless(lambda v, c: -v)
+    ... )
     >>> print(value_of(late, 2.0, Context(lambda p, x: x, {}, jax.random.key(0), step=10)))
     -2.0
     """

@@ -84,28 +84,30 @@ def streamed_gradient(
         raise ValueError("cannot take the gradient of an empty batch")
     weights = jnp.ones(n) if batch.weights is None else batch.weights
     weights = weights / jnp.sum(weights)
-    batch = batch._replace(weights=weights)
+    samples = (batch.images, batch.labels, weights)
 
-    def gradient(part: Batch) -> Any:
+    def gradient(part: tuple[Array, Array, Array]) -> Any:
+        images, labels, weights = part
+
         def total(params: Any) -> Array:
-            return jnp.sum(part.weights * loss(apply(params, part.images), part.labels))
+            return jnp.sum(weights * loss(apply(params, images), labels))
 
         return jax.grad(total)(params)
 
     chunks, rest = divmod(n, micro_batch)
     if chunks == 0 or n == micro_batch:
-        return gradient(batch)
+        return gradient(samples)
     if rest:
         # Samples of weight 0 fill the last micro-batch: one loop body, compiled once.
         fill = micro_batch - rest
-        batch = jax.tree.map(
-            lambda x: jnp.concatenate([x, jnp.zeros((fill, *x.shape[1:]), x.dtype)]), batch
+        samples = jax.tree.map(
+            lambda x: jnp.concatenate([x, jnp.zeros((fill, *x.shape[1:]), x.dtype)]), samples
         )
         chunks += 1
-    parts = jax.tree.map(lambda x: x.reshape(chunks, micro_batch, *x.shape[1:]), batch)
+    parts = jax.tree.map(lambda x: x.reshape(chunks, micro_batch, *x.shape[1:]), samples)
     checkpointed = jax.checkpoint(gradient, prevent_cse=False)
 
-    def accumulate(total: Any, part: Batch) -> tuple[Any, None]:
+    def accumulate(total: Any, part: tuple[Array, Array, Array]) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, checkpointed(part)), None
 
     return lax.scan(accumulate, jax.tree.map(jnp.zeros_like, params), parts)[0]

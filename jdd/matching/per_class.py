@@ -41,7 +41,11 @@ def per_class(stage: Stage, *, over_classes: OverClasses = None) -> Stage:
     >>> from jdd.matching import Context, Pair, stateless, value_of
     >>> count = stateless(lambda pair, context: pair.synthetic.images.sum())
     >>> batch = Batch(jnp.ones((3, 2, 1, 1, 1)), jnp.zeros((3, 2), int))
-    >>> print(value_of(per_class(count), Pair(batch, batch), Context(lambda p, x: x, {}, jax.random.key(0))))
+    >>> print(
+    ...     value_of(
+    ...         per_class(count), Pair(batch, batch), Context(lambda p, x: x, {}, jax.random.key(0))
+    ...     )
+    ... )
     6.0
     """
     known = over_classes in (None, "map", "vmap")

@@ -161,7 +161,13 @@ def network_matching(
             images, labels = synthetic.decode(moved, decode_key)
             flat = images.reshape(-1, *images.shape[2:]), labels.reshape(-1)
             return train_epochs(
-                train_key, model, network, *flat, recipe, epochs=loops.net_epochs, augment=net_augment
+                train_key,
+                model,
+                network,
+                *flat,
+                recipe,
+                epochs=loops.net_epochs,
+                augment=net_augment,
             )[0]
 
         if loops.updates > 1:

@@ -59,7 +59,6 @@ def dc_loops(ipc: int, *, networks: int = 1000) -> Loops:
     above = min(k for k in known if k > ipc)
     share = (ipc - below) / (above - below)
     updates, epochs = (
-        round(a + share * (b - a))
-        for a, b in zip(_DC_TABLE[below], _DC_TABLE[above], strict=True)
+        round(a + share * (b - a)) for a, b in zip(_DC_TABLE[below], _DC_TABLE[above], strict=True)
     )
     return Loops(networks, updates, epochs, interpolated=True)

@@ -9,9 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-Convolution = Callable[[Array, Array, int], Array]
+from jdd.nn import winograd
 
-# Below this many input channels the patches of all kernel positions are cheaper than two part-patches.
+Convolution = Callable[[Array, Array, int], Array]
+_Pads = tuple[int, int]
+_Bilinear = Callable[[Array, Array, _Pads], Array]
+
+# With fewer channels than this on one side, one matrix product over all kernel positions is faster.
 _FEW_CHANNELS = 16
 
 
@@ -22,7 +26,12 @@ def lax_conv(x: Array, w: Array, padding: int) -> Array:
 
 def loop_safe_conv(x: Array, w: Array, padding: int) -> Array:
     """The same convolution, as fast in a loop as outside, at every order of derivative."""
-    return _conv(x, w, (padding, padding))
+    return _loop_safe(x, w, (padding, padding))
+
+
+def winograd_conv(x: Array, w: Array, padding: int) -> Array:
+    """`loop_safe_conv` with Winograd's algorithm where the shapes allow it."""
+    return _winograd(x, w, (padding, padding))
 
 
 def default_conv() -> Convolution:
@@ -30,72 +39,115 @@ def default_conv() -> Convolution:
     return loop_safe_conv if jax.default_backend() == "cpu" else lax_conv
 
 
-def _lax_conv(x: Array, w: Array, padding: tuple[int, int]) -> Array:
-    pads = [(p, p) for p in padding]
-    return lax.conv_general_dilated(x, w, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def _closed_family(convolve: _Bilinear, correlate: _Bilinear) -> _Bilinear:
+    """Convolution whose derivatives of every order are `convolve` and `correlate` calls.
+
+    `correlate(x, dy, pads)` is the gradient of <convolve(x, w, pads), dy> in w. Both are bilinear, and
+    the gradients of either are again one of the two, so differentiation never leaves the pair. XLA
+    on the CPU makes convolutions canonical outside loops only: a transposed one left to automatic
+    differentiation would run 10 to 100 times slower in a loop.
+    """
+
+    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    def conv(x: Array, w: Array, pads: _Pads) -> Array:
+        return convolve(x, w, pads)
+
+    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    def weight_gradient(x: Array, dy: Array, pads: _Pads) -> Array:
+        return correlate(x, dy, pads)
+
+    def input_gradient(dy: Array, w: Array, pads: _Pads) -> Array:
+        opposite = (w.shape[0] - 1 - pads[0], w.shape[1] - 1 - pads[1])
+        return conv(dy, jnp.flip(w, (0, 1)).swapaxes(2, 3), opposite)
+
+    def conv_backward(pads: _Pads, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+        x, w = saved
+        return input_gradient(dy, w, pads), weight_gradient(x, dy, pads)
+
+    def weight_backward(pads: _Pads, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+        x, dy = saved
+        return input_gradient(dy, g, pads), conv(x, g, pads)
+
+    conv.defvjp(lambda x, w, pads: (conv(x, w, pads), (x, w)), conv_backward)
+    weight_gradient.defvjp(
+        lambda x, dy, pads: (weight_gradient(x, dy, pads), (x, dy)), weight_backward
+    )
+    return conv
 
 
-def _pad(x: Array, padding: tuple[int, int]) -> Array:
+def _lax_conv(x: Array, w: Array, pads: _Pads) -> Array:
+    spatial = [(p, p) for p in pads]
+    return lax.conv_general_dilated(
+        x, w, (1, 1), spatial, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _pad(x: Array, pads: _Pads) -> Array:
     """Adds zeros around the two spatial axes; removes pixels where the padding is negative."""
-    ph, pw = padding
-    config = [(0, 0, 0), (ph, ph, 0), (pw, pw, 0), (0, 0, 0)]
-    return lax.pad(x, jnp.zeros((), x.dtype), config)
+    (ph, pw), none = pads, (0, 0, 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), (none, (ph, ph, 0), (pw, pw, 0), none))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _conv(x: Array, w: Array, padding: tuple[int, int]) -> Array:
-    if min(padding) < 0:
-        inside = (min(padding[0], 0), min(padding[1], 0))
-        return _lax_conv(_pad(x, inside), w, (max(padding[0], 0), max(padding[1], 0)))
-    return _lax_conv(x, w, padding)
+def _shifts(x: Array, height: int, width: int) -> list[Array]:
+    """All views of size height x width, row by row."""
+    rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
+    return [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
 
 
-def _conv_forward(x: Array, w: Array, padding: tuple[int, int]):
-    return _conv(x, w, padding), (x, w)
+def _direct(x: Array, w: Array, pads: _Pads) -> Array:
+    kh, kw, channels, out = w.shape
+    height = x.shape[1] + 2 * pads[0] - kh + 1
+    width = x.shape[2] + 2 * pads[1] - kw + 1
+    if channels < _FEW_CHANNELS:
+        patches = jnp.concatenate(_shifts(_pad(x, pads), height, width), -1)
+        return jnp.dot(patches, w.reshape(kh * kw * channels, out))
+    if out < _FEW_CHANNELS:
+        products = _pad(jnp.dot(x, w.transpose(2, 0, 1, 3).reshape(channels, -1)), pads)
+        views = _shifts(products, height, width)
+        parts = [v[..., i * out : (i + 1) * out] for i, v in enumerate(views)]
+        return functools.reduce(jnp.add, parts)
+    # Eigen's convolution takes no negative padding, which XLA would run in its naive loop.
+    inside = (min(pads[0], 0), min(pads[1], 0))
+    x = _pad(x, inside) if min(inside) < 0 else x
+    return _lax_conv(x, w, (max(pads[0], 0), max(pads[1], 0)))
 
 
-def _conv_backward(padding: tuple[int, int], residuals: tuple[Array, Array], dy: Array):
-    x, w = residuals
-    return _input_gradient(dy, w, padding), _weight_gradient(x, dy, padding)
-
-
-_conv.defvjp(_conv_forward, _conv_backward)
-
-
-def _input_gradient(dy: Array, w: Array, padding: tuple[int, int]) -> Array:
-    kh, kw = w.shape[:2]
-    opposite = (kh - 1 - padding[0], kw - 1 - padding[1])
-    return _conv(dy, jnp.flip(w, (0, 1)).swapaxes(2, 3), opposite)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _weight_gradient(x: Array, dy: Array, padding: tuple[int, int]) -> Array:
-    """dw[i, j] = sum over n, a, b of x[n, a + i - p, b + j - p] dy[n, a, b]^T, as one matmul."""
-    x = _pad(x, padding)
+def _correlate(x: Array, dy: Array, pads: _Pads) -> Array:
+    """dw[i, j] = sum over n, a, b of x[n, a + i - p, b + j - p] dy[n, a, b]^T, as one product."""
+    x = _pad(x, pads)
     n, height, width, channels = x.shape
     _, h, w, out = dy.shape
     kh, kw = height - h + 1, width - w + 1
     if channels < _FEW_CHANNELS:
-        patches = [x[:, i : i + h, j : j + w] for i in range(kh) for j in range(kw)]
-        left = jnp.concatenate(patches, -1).reshape(n * h * w, kh * kw * channels)
-        return jnp.dot(left.T, dy.reshape(n * h * w, out)).reshape(kh, kw, channels, out)
-    # Half of the shifts go to each factor: kh + kw copies are written instead of kh * kw.
-    columns = jnp.concatenate([x[:, :, j : j + w] for j in range(kw)], -1)
-    zero = jnp.zeros((), dy.dtype)
-    shifts = [((0, 0, 0), (i, kh - 1 - i, 0), (0, 0, 0), (0, 0, 0)) for i in range(kh)]
-    rows = jnp.concatenate([lax.pad(dy, zero, shift) for shift in shifts], -1)
+        patches = jnp.concatenate(_shifts(x, h, w), -1).reshape(n * h * w, kh * kw * channels)
+        return jnp.dot(patches.T, dy.reshape(n * h * w, out)).reshape(kh, kw, channels, out)
+    # x takes the shifts along rows, dy those along columns: kh + kw copies instead of kh * kw.
+    left = jnp.concatenate([x[:, :, j : j + w] for j in range(kw)], -1)
+    zero, none = jnp.zeros((), dy.dtype), (0, 0, 0)
+    shifted = [lax.pad(dy, zero, (none, (i, kh - 1 - i, 0), none, none)) for i in range(kh)]
+    right = jnp.concatenate(shifted, -1)
     size = n * height * w
-    dw = jnp.dot(columns.reshape(size, kw * channels).T, rows.reshape(size, kh * out))
+    dw = jnp.dot(left.reshape(size, kw * channels).T, right.reshape(size, kh * out))
     return dw.reshape(kw, channels, kh, out).transpose(2, 0, 1, 3)
 
 
-def _weight_gradient_forward(x: Array, dy: Array, padding: tuple[int, int]):
-    return _weight_gradient(x, dy, padding), (x, dy)
+def _tile(height: int, width: int, kernel: tuple[int, int], channels: int, pads: _Pads) -> int:
+    """Side of the Winograd tile, 0 where the direct form serves."""
+    if kernel != (3, 3) or pads != (1, 1) or channels < 32:
+        return 0
+    return next((m for m in (4,) if height % m == 0 and width % m == 0), 0)
 
 
-def _weight_gradient_backward(padding: tuple[int, int], residuals: tuple[Array, Array], g: Array):
-    x, dy = residuals
-    return _input_gradient(dy, g, padding), _conv(x, g, padding)
+def _winograd_convolve(x: Array, w: Array, pads: _Pads) -> Array:
+    tile = _tile(x.shape[1], x.shape[2], w.shape[:2], min(w.shape[2:]), pads)
+    return winograd.convolve(x, w, tile) if tile else _direct(x, w, pads)
 
 
-_weight_gradient.defvjp(_weight_gradient_forward, _weight_gradient_backward)
+def _winograd_correlate(x: Array, dy: Array, pads: _Pads) -> Array:
+    kernel = tuple(x.shape[a] + 2 * pads[a - 1] - dy.shape[a] + 1 for a in (1, 2))
+    tile = _tile(x.shape[1], x.shape[2], kernel, min(x.shape[3], dy.shape[3]), pads)
+    return winograd.weight_gradient(x, dy, tile) if tile else _correlate(x, dy, pads)
+
+
+_loop_safe = _closed_family(_direct, _correlate)
+_winograd = _closed_family(_winograd_convolve, _winograd_correlate)

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jdd.names import one_of
 from jdd.nn.conv import Convolution, default_conv
 from jdd.nn.layers import ACTIVATIONS, NORMS, POOLINGS, Conv, Dense, Norm, pool
 from jdd.nn.model import Model
-from jdd.names import one_of
 
 
 class _ConvNet(nn.Module):
@@ -88,7 +88,11 @@ def convnet(
     one_of("norm", norm, NORMS)
     one_of("activation", activation, ACTIVATIONS)
     one_of("pooling", pooling, POOLINGS)
-    for option, value, least in (("num_classes", num_classes, 2), ("width", width, 1), ("depth", depth, 1)):
+    for option, value, least in (
+        ("num_classes", num_classes, 2),
+        ("width", width, 1),
+        ("depth", depth, 1),
+    ):
         if value < least:
             raise ValueError(f"{option} must be at least {least}, got {value}")
     if norm == "group" and width % 4:

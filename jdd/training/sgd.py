@@ -125,4 +125,3 @@ def train_epochs(
 
     (variables, _), records = lax.scan(epoch_body, carry, jnp.arange(epochs, dtype=jnp.int32))
     return variables, records
-

@@ -55,7 +55,9 @@ def test_accuracies_do_not_depend_on_how_networks_are_dispatched(easy):
         ).accuracies
 
     whole = run(networks_per_dispatch=4)
-    np.testing.assert_array_equal(whole, run(networks_per_dispatch=3, report=lambda *a: seen.append(a)))
+    np.testing.assert_array_equal(
+        whole, run(networks_per_dispatch=3, report=lambda *a: seen.append(a))
+    )
     assert seen == [(3, 4), (4, 4)]
     np.testing.assert_allclose(whole, run(over_seeds="vmap"), atol=0.05)
 

@@ -14,15 +14,18 @@ METRICS = {"ours": layerwise_cosine, "mse": squared_error, "cos": flat_cosine}
 
 def to_ours(x):
     """PyTorch's layout to ours: the output unit is the last axis."""
-    return {4: lambda: x.transpose(2, 3, 1, 0), 3: lambda: x.transpose(1, 2, 0), 2: lambda: x.T}.get(
-        x.ndim, lambda: x
-    )()
+    return {
+        4: lambda: x.transpose(2, 3, 1, 0),
+        3: lambda: x.transpose(1, 2, 0),
+        2: lambda: x.T,
+    }.get(x.ndim, lambda: x)()
 
 
 def lists(arrays, case):
     n = len(arrays[f"case{case}.names"])
     return [
-        [to_ours(arrays[f"case{case}.{side}.{i:02d}"]) for i in range(n)] for side in ("syn", "real")
+        [to_ours(arrays[f"case{case}.{side}.{i:02d}"]) for i in range(n)]
+        for side in ("syn", "real")
     ]
 
 
@@ -63,7 +66,9 @@ def test_zero_rows_give_no_nan_at_any_order(loss):
     other = {"w": jnp.ones((3, 2))}
     for a, b in ((zero, other), (other, zero), (zero, zero)):
         gradient = jax.grad(loss)(a, b)
-        second = jax.grad(lambda a, b=b: sum(jnp.sum(x) for x in jax.tree.leaves(jax.grad(loss)(a, b))))(a)
+        second = jax.grad(
+            lambda a, b=b: sum(jnp.sum(x) for x in jax.tree.leaves(jax.grad(loss)(a, b)))
+        )(a)
         for tree in (gradient, second):
             assert all(np.isfinite(x).all() for x in jax.tree.leaves(tree))
 

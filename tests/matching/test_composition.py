@@ -24,9 +24,7 @@ def batches(classes=3, ipc=2, real=4, side=4):
         for i, n in enumerate((ipc, real))
     )
     labels = jnp.arange(classes)[:, None]
-    return Pair(
-        Batch(syn, jnp.tile(labels, (1, ipc))), Batch(images, jnp.tile(labels, (1, real)))
-    )
+    return Pair(Batch(syn, jnp.tile(labels, (1, ipc))), Batch(images, jnp.tile(labels, (1, real))))
 
 
 def objective(**options):
@@ -106,7 +104,9 @@ def test_separable_gradient_equals_plain_autodiff():
         for k in range(3):
             syn, real = (b.of_class(k) for b in (pair.synthetic._replace(images=images), pair.real))
             stage = matching.chain(
-                matching.siamese("crop_cutout_flip"), matching.gradients(), matching.layerwise_cosine()
+                matching.siamese("crop_cutout_flip"),
+                matching.gradients(),
+                matching.layerwise_cosine(),
             )
             total += value_of(stage, Pair(syn, real), c.fold(k))
         return total
@@ -121,7 +121,7 @@ def test_separable_gradient_equals_plain_autodiff():
 
 
 def test_siamese_sees_the_same_op_at_different_batch_sizes():
-    ones = Pair(Batch(jnp.ones((2, 8, 8, 1)), None), Batch(jnp.ones((5, 8, 8, 1)), None))
+    ones = Pair(*(Batch(jnp.ones((n, 8, 8, 1)), jnp.zeros(n, int)) for n in (2, 5)))
     for seed in range(8):
         c = Context(lambda p, x: x, {}, jax.random.key(seed))
         a, b = value_of(matching.siamese("crop_cutout"), ones, c)
@@ -136,7 +136,9 @@ def test_drawn_batches_equal_gathered_ones_and_short_classes_weigh_what_they_hav
     table = class_table(split, 2, (0.5,), (0.5,))
     draw = Draw(table, *draw_indices(jax.random.key(1), table, 5))
     params = jax.random.normal(jax.random.key(9), (16, 2))
-    pair = value_of(matching.gradients(), Pair(draw.of_class(1), draw.of_class(1)), context(params=params))
+    pair = value_of(
+        matching.gradients(), Pair(draw.of_class(1), draw.of_class(1)), context(params=params)
+    )
     images = (split.images[5:] / 255 - 0.5) / 0.5
     want = value_of(
         matching.gradients(),
@@ -185,7 +187,9 @@ def test_memory_does_not_grow_with_classes_nor_with_the_real_batch():
             )(images)
 
         args = jnp.zeros((classes, 2, 16, 16, 1)), variables, jax.random.key(0)
-        return step.lower(*args).compile().memory_analysis().temp_size_in_bytes
+        memory = step.lower(*args).compile().memory_analysis()
+        assert memory is not None
+        return memory.temp_size_in_bytes
 
     few = temporaries(4, 32)
     images_of = 16 * 16 * 4

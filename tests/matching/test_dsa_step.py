@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -76,7 +75,7 @@ def test_three_updates(reference, setting, nhwc, run, over_classes):
             want = nhwc(arrays[f"{run}.image_grad_f64"]).reshape(gradient.shape)
             assert np.linalg.norm(gradient - want) < 1e-5 * np.linalg.norm(want)
         steps, state = tx.update(gradient, state)
-        images = optax.apply_updates(images, steps)
+        images = images + steps
         moved = np.asarray(images - syn.images)
         want = nhwc(arrays[f"{run}.images_after"][update]).reshape(images.shape) - syn.images
         assert np.linalg.norm(moved - want) < 1e-4 * np.linalg.norm(want)

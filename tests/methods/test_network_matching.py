@@ -40,7 +40,9 @@ def same(a, b):
     return all(
         np.array_equal(x, y)
         for x, y in zip(
-            jax.tree.leaves(jax.tree.map(_raw, a)), jax.tree.leaves(jax.tree.map(_raw, b)), strict=True
+            jax.tree.leaves(jax.tree.map(_raw, a)),
+            jax.tree.leaves(jax.tree.map(_raw, b)),
+            strict=True,
         )
     )
 

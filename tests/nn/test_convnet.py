@@ -21,7 +21,7 @@ NORMS = {
     "none": "none",
 }
 POOLINGS = {"avgpooling": "avg", "maxpooling": "max", "none": "none"}
-ACTIVATIONS = {"leakyrelu": "leaky_relu"}
+ACTIVATIONS = {"relu": "relu", "sigmoid": "sigmoid", "leakyrelu": "leaky_relu", "swish": "swish"}
 
 
 def weights(spec, flat):
@@ -46,20 +46,15 @@ def weights(spec, flat):
 
 def build(spec):
     args = spec["args"]
-    model = convnet(
+    return convnet(
         args["num_classes"],
-        (args["im_size"][0], args["im_size"][1], args["channel"])
-        if isinstance(args["im_size"], list)
-        else (args["im_size"], args["im_size"], args["channel"]),
-        width=args["net_width"] if "net_width" in args else args["width"],
-        depth=args["net_depth"] if "net_depth" in args else args["depth"],
-        norm=NORMS[args.get("net_norm", args.get("norm"))],
-        activation=ACTIVATIONS.get(
-            args.get("net_act", args.get("act")), args.get("net_act", args.get("act"))
-        ),
-        pooling=POOLINGS[args.get("net_pooling", args.get("pooling"))],
+        (*args["im_size"], args["channel"]),
+        width=args["net_width"],
+        depth=args["net_depth"],
+        norm=NORMS[args["net_norm"]],
+        activation=ACTIVATIONS[args["net_act"]],
+        pooling=POOLINGS[args["net_pooling"]],
     )
-    return model
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -88,7 +83,7 @@ def test_forward_equals_the_original(reference, case):
         taps, embedding = jax.jit(model.features)(variables, x)
         want = arrays[prefix + "embed"].reshape(len(x), taps[-1].shape[-1], *taps[-1].shape[1:3])
         assert _relative(embedding, want.transpose(0, 2, 3, 1).reshape(len(x), -1)) < 1e-5
-        assert len(taps) == spec["args"].get("net_depth", spec["args"].get("depth")) + 1
+        assert len(taps) == spec["args"]["net_depth"] + 1
     assert _relative(logits, arrays[prefix + "logits_f64"]) < 1e-5
 
 

@@ -65,7 +65,9 @@ def test_the_whole_trajectory(reference):
     }
     ours = params_from_torch(model, {**start, **end})["params"]
     for layer, leaf in (("conv0", "kernel"), ("norm2", "scale"), ("classifier", "kernel")):
-        got, want = (t[layer][leaf] - variables["params"][layer][leaf] for t in (final["params"], ours))
+        got, want = (
+            t[layer][leaf] - variables["params"][layer][leaf] for t in (final["params"], ours)
+        )
         assert np.linalg.norm(got - want) < 2e-4 * np.linalg.norm(want)
 
 
@@ -90,7 +92,9 @@ def test_minibatches_cover_every_image_once_per_epoch():
 
     recipe = SGDRecipe(batch_size=4)
     run = jax.jit(
-        lambda v: train_epochs(jax.random.key(3), model, v, images, labels, recipe, epochs=2, augment=spy)
+        lambda v: train_epochs(
+            jax.random.key(3), model, v, images, labels, recipe, epochs=2, augment=spy
+        )
     )
     jax.block_until_ready(run(variables))
     jax.effects_barrier()
@@ -105,11 +109,15 @@ def test_partial_batch_has_the_mean_of_its_own_images():
     model, variables, images, labels = small(3)
     recipe = SGDRecipe(batch_size=2, learning_rate=0.5)
     got, _ = train_epochs(jax.random.key(3), model, variables, images, labels, recipe, epochs=1)
-    order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(jax.random.key(3), 0), 0), 3)
+    order = jax.random.permutation(
+        jax.random.fold_in(jax.random.fold_in(jax.random.key(3), 0), 0), 3
+    )
     want = variables
     for chosen in (order[:2], order[2:]):
         gradient = jax.grad(
-            lambda v, chosen=chosen: losses.cross_entropy(model.apply(v, images[chosen]), labels[chosen]).mean()
+            lambda v, chosen=chosen: losses.cross_entropy(
+                model.apply(v, images[chosen]), labels[chosen]
+            ).mean()
         )(want)
         want = jax.tree.map(lambda p, g: p - 0.5 * g, want, gradient)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), got, want)
@@ -128,4 +136,6 @@ def test_batch_norm_moves_its_statistics_while_training():
 def test_empty_sets_are_refused():
     model, variables, images, labels = small(2)
     with pytest.raises(ValueError, match="got 0 images"):
-        train_epochs(jax.random.key(0), model, variables, images[:0], labels[:0], SGDRecipe(), epochs=1)
+        train_epochs(
+            jax.random.key(0), model, variables, images[:0], labels[:0], SGDRecipe(), epochs=1
+        )

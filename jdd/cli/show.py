@@ -1,0 +1,85 @@
+"""``jdd show`` and ``jdd methods``: what there is, in words and as a picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from jdd.artefact import DistilledSet
+from jdd.cli import report
+from jdd.cli.errors import blame
+from jdd.cli.options import Show
+from jdd.cli.places import new_file, set_file
+
+
+def show(command: Show) -> None:
+    """Prints what a set is, and draws it.
+
+    Raises:
+      UsageError: if there is no such set, or the picture exists.
+    """
+    file = set_file(command.set)
+    with blame("SET"):
+        distilled = DistilledSet.load(file)
+    out = report.console()
+    report.facts(out, _facts(distilled))
+    drawn = file.parent / "grid.png"
+    if command.out is None and drawn.is_file() and not command.overwrite:
+        out.print(f"picture: {drawn}", soft_wrap=True, markup=False)
+        return
+    picture = command.out or (drawn if file.name == "set.safetensors" else file.with_suffix(".png"))
+    picture = new_file(picture, "--out", overwrite=command.overwrite)
+    _draw(distilled, picture)
+    out.print(f"picture: {picture}", soft_wrap=True, markup=False)
+
+
+def methods() -> None:
+    """Prints the methods and the evaluation protocols."""
+    from jdd.evaluate import PROTOCOLS
+    from jdd.methods import METHODS
+
+    out = report.console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Methods", title_justify="left")
+    for column in ("name", "what must agree", "augmentation", "starts at", "paper"):
+        table.add_column(column, no_wrap=column == "name")
+    for name, entry in METHODS.items():
+        paper = f"{entry.title}; {entry.paper}"
+        table.add_row(name, entry.objective, entry.augmentation, entry.start, paper)
+    out.print(table)
+    out.print("Evaluation protocols")
+    for protocol in PROTOCOLS.values():
+        out.print(f"  {protocol.describe()}", soft_wrap=True, markup=False)
+
+
+def _draw(distilled: DistilledSet, path: Path) -> None:
+    # matplotlib takes a second to import.
+    from jdd.cli import draw
+
+    labels = distilled.labels if distilled.labels.ndim == 1 else np.argmax(distilled.labels, -1)
+    draw.grid(distilled.pixels(), labels, distilled.metadata.class_names, path)
+
+
+def _facts(distilled: DistilledSet) -> dict[str, str]:
+    metadata = distilled.metadata
+    facts = {
+        "method": metadata.method,
+        "data set": f"{metadata.dataset}, {distilled.num_classes} classes",
+        "images": f"{len(distilled.images)} of {'x'.join(map(str, distilled.image_shape))}, "
+        f"{distilled.ipc} per class ({math.prod(distilled.images.shape)} numbers)",
+        "space": f"{metadata.space}, mean {list(metadata.mean)}, std {list(metadata.std)}",
+        "augmentation": "none"
+        if metadata.augmentation is None
+        else f"{metadata.augmentation.name} {metadata.augmentation.strategy}",
+        "protocol": metadata.protocol or "none",
+        "seed": str(metadata.seed),
+        "versions": ", ".join(f"{name} {value}" for name, value in metadata.versions.items()),
+    }
+    for name, result in metadata.results.items():
+        if isinstance(result, dict) and {"mean", "std", "networks", "protocol"} <= result.keys():
+            accuracy = f"{100 * result['mean']:.2f} +- {100 * result['std']:.2f} %"
+            facts[name] = f"{accuracy} ({result['networks']} networks, {result['protocol']})"
+    return facts

@@ -1,0 +1,207 @@
+"""The deterministic ops against the original code's arrays, and their derivatives against themselves."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from jax.test_util import check_grads
+
+from jdd.augment import ops
+
+CHAIN = ("color", "crop", "cutout", "flip", "scale", "rotate")
+ARGUMENTS = {
+    "flip": {"flip": "flip"},
+    "scale": {"sx": "scale_sx", "sy": "scale_sy"},
+    "rotate": {"theta": "rotate_theta"},
+    "crop": {"tx": "crop_tx", "ty": "crop_ty"},
+    "cutout": {"ox": "cutout_ox", "oy": "cutout_oy"},
+    "brightness": {"b": "brightness_b"},
+    "saturation": {"s": "saturation_s"},
+    "contrast": {"k": "contrast_k"},
+    "color": {"b": "brightness_b", "s": "saturation_s", "k": "contrast_k"},
+}
+# Largest differences, float32 to float32: the original's own error against float64 is up to 1.2e-5 for the
+# resampling ops and 1.7e-5 for the chain (tests/reference: README of the arrays).
+TOLERANCE = {"flip": 0, "crop": 0, "cutout": 0, "scale": 2e-5, "rotate": 2e-5, "chain": 2e-5}
+COLOUR_TOLERANCE = 2e-6
+
+SMALL = {
+    "flip": {"flip": (True, [True, False, True])},
+    "scale": {"sx": (0.87, [0.85, 1.1, 1.2]), "sy": (1.13, [1.2, 0.9, 1.0])},
+    "rotate": {"theta": (0.2, [0.26, -0.13, 0.0])},
+    "crop": {"tx": (-2, [1, 0, -2]), "ty": (1, [2, -1, 0])},
+    "cutout": {"ox": (0, [7, 3, 0]), "oy": (5, [1, 8, 4])},
+    "color": {"b": (0.3, [-0.4, 0.1, 0]), "s": (0.4, [1.9, 0, 1]), "k": (1.4, [0.5, 1, 0.7])},
+}
+
+
+def nhwc(images: np.ndarray) -> Array:
+    return jnp.asarray(images.transpose(0, 2, 3, 1))
+
+
+def small(name: str, own: bool) -> Callable[[Array], Array]:
+    arguments = {k: jnp.asarray(v[own]) for k, v in SMALL[name].items()}
+    if name == "cutout":
+        arguments["size"] = 4
+    return lambda x: getattr(ops, name)(x, **arguments)
+
+
+@pytest.fixture
+def images() -> Array:
+    return jax.random.normal(jax.random.key(0), (3, 8, 8, 3))
+
+
+@pytest.mark.parametrize("form", ["siamese", "independent"])
+@pytest.mark.parametrize("kind", ["rgb", "gray"])
+@pytest.mark.parametrize("name", [*ARGUMENTS, "chain"])
+def test_original_outputs_and_gradients(reference, name: str, kind: str, form: str) -> None:
+    arrays = reference("augment")
+    x, r = nhwc(arrays[f"{kind}.x"]), nhwc(arrays[f"{kind}.r"])
+
+    def one(op: str, x: Array) -> Array:
+        stored = {k: arrays[f"{kind}.{name}.{form}.{v}"] for k, v in ARGUMENTS[op].items()}
+        arguments = {k: v[0] if form == "siamese" else v for k, v in stored.items()}
+        if op == "cutout":
+            arguments["size"] = int(arrays[f"{kind}.cutout_size"])
+        return getattr(ops, op)(x, **arguments)
+
+    @jax.jit
+    def both(x: Array) -> tuple[Array, Array]:
+        steps = CHAIN if name == "chain" else (name,)
+        out, back = jax.vjp(lambda x: functools.reduce(lambda x, op: one(op, x), steps, x), x)
+        return out, back(r)[0]
+
+    out, gradient = both(x)
+    tolerance = TOLERANCE.get(name, COLOUR_TOLERANCE)
+    for ours, key in ((out, "out"), (gradient, "grad")):
+        theirs = nhwc(arrays[f"{kind}.{name}.{form}.{key}"])
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance, err_msg=key)
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 8])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", SMALL)
+def test_one_parameter_per_image_is_one_call_per_image(
+    name: str, channels: int, side: int
+) -> None:
+    x = jax.random.normal(jax.random.key(1), (3, side, side, channels))
+    together = small(name, own=True)(x)
+    for i in range(3):
+        arguments = {k: jnp.asarray(v[1][i]) for k, v in SMALL[name].items()}
+        extra = {"size": 4} if name == "cutout" else {}
+        alone = getattr(ops, name)(x[i : i + 1], **arguments, **extra)
+        np.testing.assert_allclose(together[i : i + 1], alone, atol=1e-6)
+
+
+def bilinear(image: np.ndarray, row: float, col: float) -> np.ndarray:
+    """One sample, zero outside: the definition, in float64."""
+    total = np.zeros(image.shape[2])
+    for r in range(image.shape[0]):
+        for c in range(image.shape[1]):
+            total += max(0, 1 - abs(row - r)) * max(0, 1 - abs(col - c)) * image[r, c]
+    return total
+
+
+@pytest.mark.parametrize("side", [4, 7])
+def test_resampling_follows_its_definition(side: int) -> None:
+    x = np.random.default_rng(0).normal(size=(1, side, side, 2))
+    c, sx, sy, theta = (side - 1) / 2, 1.17, 0.86, 0.8
+    scaled, turned = np.zeros_like(x), np.zeros_like(x)
+    for i in range(side):
+        for j in range(side):
+            scaled[0, i, j] = bilinear(x[0], c + sy * (i - c), c + sx * (j - c))
+            row = c + np.sin(theta) * (j - c) + np.cos(theta) * (i - c)
+            col = c + np.cos(theta) * (j - c) - np.sin(theta) * (i - c)
+            turned[0, i, j] = bilinear(x[0], row, col)
+    x32 = jnp.asarray(x, jnp.float32)
+    np.testing.assert_allclose(ops.scale(x32, sx, sy), scaled, atol=3e-6)
+    np.testing.assert_allclose(ops.rotate(x32, theta), turned, atol=3e-6)
+
+
+@pytest.mark.parametrize("side", [5, 8])
+@pytest.mark.parametrize("theta", [0.0, 0.26, -0.7, np.pi / 4, 1.3, np.pi / 2, 2.9])
+def test_rotation_and_its_gradient_are_adjoint_at_every_angle(theta: float, side: int) -> None:
+    # The gradient is written by hand as a gather; the outermost pixels and 45 degrees are its hardest cases.
+    basis = jnp.eye(side * side).reshape(-1, side, side, 1)
+    matrix = ops.rotate(basis, theta).reshape(side * side, -1).T
+    transposed = jax.vjp(lambda x: ops.rotate(x, theta), basis)[1](basis)[0]
+    np.testing.assert_allclose(matrix, transposed.reshape(side * side, -1), atol=2e-6)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_derivatives_of_two_orders_in_both_modes(name: str, own: bool, images: Array) -> None:
+    def loss(x: Array) -> Array:
+        return jnp.mean(jnp.sin(small(name, own)(x)))
+
+    check_grads(jax.jit(loss), (images,), order=2, modes=["fwd", "rev"], atol=2e-3, rtol=2e-3)
+
+
+def test_angle_and_factors_have_gradients(images: Array) -> None:
+    weights = jax.random.normal(jax.random.key(1), images.shape)
+    for op in (ops.rotate, lambda x, t: ops.scale(x, t, 1.1), ops.brightness, ops.contrast):
+        loss = functools.partial(lambda op, t: jnp.vdot(op(images, t), weights), op)
+        # The ops are piecewise smooth in a factor: a step this small stays between two kinks.
+        finite = (loss(0.93 + 1e-3) - loss(0.93 - 1e-3)) / 2e-3
+        np.testing.assert_allclose(jax.grad(loss)(0.93), finite, rtol=2e-2)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_gradient_has_no_scatter(name: str, own: bool, images: Array) -> None:
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(small(name, own)(x) ** 2)))
+    assert "scatter" not in gradient.lower(images).as_text()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_vmap_over_parameters_and_images(name: str, images: Array) -> None:
+    extra = {"size": 4} if name == "cutout" else {}
+    parameters = {k: jnp.asarray(v[1]) for k, v in SMALL[name].items()}
+
+    def op(x: Array, p: dict[str, Array]) -> Array:
+        return getattr(ops, name)(x, **p, **extra)
+
+    batches = jnp.stack([images, images + 1, images - 1])
+    mapped = jax.vmap(op)(batches, parameters)
+    for i in range(3):
+        alone = op(batches[i], {k: v[i] for k, v in parameters.items()})
+        np.testing.assert_allclose(mapped[i], alone, atol=1e-6)
+
+
+def test_neutral_parameters_change_nothing(images: Array) -> None:
+    for out in (
+        ops.flip(images, False),
+        ops.scale(images, 1, 1),
+        ops.rotate(images, 0),
+        ops.crop(images, 0, 0),
+        ops.cutout(images, 4, 4, 0),
+        ops.color(images, 0, 1, 1),
+    ):
+        np.testing.assert_allclose(out, images, atol=3e-7)
+    gray = images[..., :1]
+    np.testing.assert_array_equal(ops.saturation(gray, 0.3), gray)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", SMALL)
+def test_dtype_is_kept(name: str, dtype: jax.typing.DTypeLike, images: Array) -> None:
+    out = small(name, own=True)(images.astype(dtype))
+    assert out.dtype == dtype
+    np.testing.assert_allclose(out.astype(jnp.float32), small(name, True)(images), atol=0.1)
+
+
+def test_wrong_input_is_named(images: Array) -> None:
+    with pytest.raises(ValueError, match=r"one value per image \(3,\), got shape \(2,\)"):
+        ops.brightness(images, jnp.ones(2))
+    with pytest.raises(ValueError, match=r"floats \[N, H, W, C\], got uint8"):
+        ops.flip(images.astype(jnp.uint8), True)
+    with pytest.raises(ValueError, match=r"square .* got \(3, 8, 7, 3\)"):
+        ops.rotate(images[:, :, :7], 0.1)
+    with pytest.raises(ValueError, match=r"floats \[N, H, W, C\], got float32 \(8, 8, 3\)"):
+        ops.crop(images[0], 1, 1)
