@@ -27,12 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(2, error)
     except RunError as error:
         return _fail(1, error)
-    except (Interrupted, KeyboardInterrupt) as error:
-        return _fail(130, "stopped" if isinstance(error, KeyboardInterrupt) else error)
+    except Interrupted as end:
+        print(f"jdd: {one_line(end)}", file=sys.stderr, flush=True)
+        return 130
+    except KeyboardInterrupt:
+        print("jdd: stopped", file=sys.stderr, flush=True)
+        return 130
     except BrokenPipeError:
         # The reader of our output has left; there is no one to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _fail(1, error)
     return 0
 
 
@@ -67,7 +73,7 @@ def keep_compiled_programs() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX was told of another one."""
     import jax
 
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and not jax.config.jax_compilation_cache_dir:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(_cache_folder()))
 
 
@@ -81,6 +87,6 @@ def _cache_folder() -> Path:
     return Path(base) / "jdd" / "jax"
 
 
-def _fail(code: int, error: BaseException | str) -> int:
+def _fail(code: int, error: Exception) -> int:
     print(f"jdd: error: {one_line(error)}", file=sys.stderr, flush=True)
     return code

@@ -15,7 +15,7 @@ from rich.console import Console
 from jdd import methods
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.cli import loop, report, scoring
-from jdd.cli.errors import Interrupted, RunError
+from jdd.cli.errors import Interrupted, RunError, blame
 from jdd.cli.experiment import Experiment, prepare
 from jdd.cli.interrupt import Interrupt
 from jdd.cli.options import Distill
@@ -23,8 +23,8 @@ from jdd.cli.places import SET, run_folder
 from jdd.cli.progress import Reporter, duration, reporter
 from jdd.cli.run_directory import RunDirectory
 
-_NETWORKS_ON_THE_WAY = 5
 _SMALL = 5000
+_START = {"real": "random real images", "noise": "noise"}
 
 
 def distill(command: Distill, argv: Sequence[str]) -> None:
@@ -69,7 +69,8 @@ class Session:
         state = experiment.method.init(jax.random.fold_in(self.key, 0), experiment.train)
         step = 0
         if run.checkpoints.latest() is not None:
-            state = run.checkpoints.restore(None, state, config=experiment.options)
+            with blame("--resume"):
+                state = run.checkpoints.restore(None, state, config=experiment.options)
             step = int(state.step)
         run.rewind(step)
         report.facts(out, _facts(experiment, run, step))
@@ -87,7 +88,7 @@ class Session:
             scores = self._final_scores(state)
         self._write_all(state, scores, compile_seconds, temporaries)
         report.scores(out, scores)
-        out.print(f"Everything is in {run.path}: set.safetensors, grid.png, curve.png, ...")
+        out.print(f"Everything is in {run.path} (set.safetensors, grid.png, ...)", soft_wrap=True)
 
     def _loop(self, program: Any, state: Any, step: int, save_seconds: float) -> Any:
         try:
@@ -127,7 +128,7 @@ class Session:
             return
         networks = self.experiment.options["eval_networks"]
         if step < self.total:
-            networks = min(networks, _NETWORKS_ON_THE_WAY)
+            networks = max(1, networks // 4)
         images, labels = self.experiment.method.decode(state)
         score = self._score(
             step,
@@ -195,7 +196,7 @@ class Session:
         found = train(key, done)
         seconds = round(time.perf_counter() - began, 3)
         score = scoring.Score(images, found.tolist(), protocol.name, protocol.describe(), seconds)
-        took = f"{len(found)} networks in {duration(seconds)}"
+        took = f"{report.count(len(found), 'network')} in {duration(seconds)}"
         self.progress.note(f"update {step}/{self.total}: {images}: {score} ({took})")
         return score
 
@@ -303,14 +304,20 @@ def _facts(experiment: Experiment, run: RunDirectory, step: int) -> dict[str, st
     shape = "x".join(map(str, dataset.image_shape))
     variables = jax.eval_shape(experiment.model.init, jax.random.key(0))
     parameters = sum(x.size for x in jax.tree.leaves(variables))
-    method = f"{experiment.name}, {options['ipc']} image(s) per class from {options['init']}"
+    images = report.count(options["ipc"], "image")
+    method = f"{experiment.name}, {images} per class, at first {_START[options['init']]}"
     if "strategy" in options:
         method += f", augmentation {options['strategy']}"
-    each = f"{loops.networks} networks x {loops.updates} image update(s)"
+    updates = report.count(loops.updates, "image update")
+    each = f"{report.count(loops.networks, 'network')} x {updates}"
     if loops.updates > 1:
-        each += f", {loops.net_epochs} epochs of network training in between"
+        each += f", the network trains {report.count(loops.net_epochs, 'epoch')} in between"
     if loops.interpolated:
         each += " (the paper has no values for this IPC: interpolated)"
+    where = str(run.path) + (f", from update {step}" if step else "")
+    if run.config["versions"] != versions():
+        began = ", ".join(f"{name} {version}" for name, version in run.config["versions"].items())
+        where += f"; begun with {began}, so that bits may differ"
     device = report.device()
     cores = f", {device['cores']} cores" if "cores" in device else ""
     return {
@@ -320,5 +327,5 @@ def _facts(experiment: Experiment, run: RunDirectory, step: int) -> dict[str, st
         "network": f"{experiment.model.name}, width {options['width']}, {parameters} parameters",
         "loops": each,
         "device": f"{device['count']} x {device['kind']}{cores}; jax {jax.__version__}",
-        "run": str(run.path) + (f", from update {step}" if step else ""),
+        "run": where,
     }

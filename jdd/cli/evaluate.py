@@ -30,8 +30,14 @@ class _Setting(NamedTuple):
     dataset: data.Dataset
     train: data.ClassTable
     test: data.ClassTable
+    network: NetworkOptions
     model: Model
     protocol: protocols.Protocol
+
+
+class _Row(NamedTuple):
+    images: str
+    train: Callable[[scoring.OnNetwork], np.ndarray]
 
 
 def evaluate(command: Evaluate) -> None:
@@ -41,22 +47,23 @@ def evaluate(command: Evaluate) -> None:
       UsageError: for a value that is not possible, before anything is written.
     """
     for option, value in (("--networks", command.networks), ("--sets", command.sets)):
-        require(value >= 1, option, f"must be at least 1, got {value}")
+        require(value is None or value >= 1, option, f"must be at least 1, got {value}")
     require(
         0 <= command.seed < 2**32, "--seed", f"must be from 0 to {2**32 - 1}, got {command.seed}"
     )
     file = command.out and new_file(command.out, "--out")
     random = command.set == "random"
-    with reporter(None, 0) as progress:
-        setting, scores = (_random if random else _distilled)(command, progress)
+    setting, rows = (_random if random else _distilled)(command)
     out = report.console()
     report.facts(out, _facts(setting))
+    with reporter(None, 0) as progress:
+        scores = [_timed(row, setting.protocol, progress) for row in rows]
     report.scores(out, scores)
     if file is not None:
         content = {
             "set": command.set,
             "data": setting.dataset.name,
-            "network": setting.model.name,
+            "network": dataclasses.asdict(setting.network),
             "scores": [score.record() for score in scores],
             "seed": command.seed,
             "peak_memory_mb": report.peak_memory_mb(),
@@ -66,7 +73,7 @@ def evaluate(command: Evaluate) -> None:
         file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _random(command: Evaluate, progress: Reporter) -> tuple[_Setting, list[scoring.Score]]:
+def _random(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     ipc = 1 if command.ipc is None else command.ipc
     with blame("--protocol"):
         name = one_of("protocol", command.protocol or "dc", protocols.PROTOCOLS)
@@ -77,14 +84,16 @@ def _random(command: Evaluate, progress: Reporter) -> tuple[_Setting, list[scori
         "--ipc",
         f"must be from 1 to {smallest}, the smallest class of {setting.dataset.name}, got {ipc}",
     )
-    title = f"random real images, {command.sets} set(s) of {ipc} per class"
-    return setting, [
-        _random_score(command, setting, title, ipc, command.sets, command.networks, progress)
-    ]
+    sets = 1 if command.sets is None else command.sets
+    return setting, [_random_row(command, setting, ipc, sets, command.networks)]
 
 
-def _distilled(command: Evaluate, progress: Reporter) -> tuple[_Setting, list[scoring.Score]]:
-    for option, given in (("--classes", command.classes), ("--ipc", command.ipc)):
+def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
+    for option, given in (
+        ("--classes", command.classes),
+        ("--ipc", command.ipc),
+        ("--sets", command.sets),
+    ):
         require(not given, option, "goes with random only: a distilled set has its own")
     with blame("SET"):
         distilled = DistilledSet.load(set_file(command.set))
@@ -94,57 +103,46 @@ def _distilled(command: Evaluate, progress: Reporter) -> tuple[_Setting, list[sc
         data=options.get("data", metadata.dataset), classes=tuple(options.get("classes", ()))
     )
     setting = _setting(command, meant, options, _protocol(command, metadata), metadata)
-    if setting.dataset.image_shape != distilled.image_shape:
-        raise UsageError(
-            f"the images of the set are {distilled.image_shape}, those of {setting.dataset.name} "
-            f"{setting.dataset.image_shape} (option --data)"
-        )
-    key = jax.random.fold_in(jax.random.key(command.seed), 0)
-    found = _timed(
-        f"distilled images, {distilled.ipc} per class",
-        setting.protocol,
-        lambda done: scoring.of_set(
-            key,
-            setting.model,
-            jnp.asarray(distilled.normalised()),
-            jnp.asarray(distilled.labels),
-            setting.test,
-            setting.protocol,
-            command.networks,
-            done,
-        ),
-        progress,
-    )
-    if command.baseline == "none":
-        return setting, [found]
-    smallest = int(setting.dataset.class_counts().min())
+    dataset = setting.dataset
     require(
-        distilled.ipc <= smallest,
-        "--baseline",
-        f"{setting.dataset.name} has a class of {smallest} images only: give none",
+        dataset.image_shape == distilled.image_shape,
+        "--data",
+        f"the images of the set are {distilled.image_shape}, those of {dataset.name} "
+        f"{dataset.image_shape}",
     )
-    sets = min(5, command.networks)
-    each = math.ceil(command.networks / sets)
-    title = f"random real images, {sets} set(s) of {distilled.ipc} per class"
-    return setting, [
-        found,
-        _random_score(command, setting, title, distilled.ipc, sets, each, progress),
+    key = jax.random.fold_in(jax.random.key(command.seed), 0)
+    images = jnp.asarray(distilled.normalised()), jnp.asarray(distilled.labels)
+    rows = [
+        _Row(
+            f"distilled images, {distilled.ipc} per class",
+            lambda done: scoring.of_set(
+                key,
+                setting.model,
+                *images,
+                setting.test,
+                setting.protocol,
+                command.networks,
+                done,
+            ),
+        )
     ]
+    if command.baseline == "random":
+        smallest = int(dataset.class_counts().min())
+        require(
+            distilled.ipc <= smallest,
+            "--baseline",
+            f"{dataset.name} has a class of {smallest} images only: give none",
+        )
+        sets = min(5, command.networks)
+        each = math.ceil(command.networks / sets)
+        rows.append(_random_row(command, setting, distilled.ipc, sets, each))
+    return setting, rows
 
 
-def _random_score(
-    command: Evaluate,
-    setting: _Setting,
-    title: str,
-    ipc: int,
-    sets: int,
-    networks: int,
-    progress: Reporter,
-) -> scoring.Score:
+def _random_row(command: Evaluate, setting: _Setting, ipc: int, sets: int, networks: int) -> _Row:
     key = jax.random.fold_in(jax.random.key(command.seed), 1)
-    return _timed(
-        title,
-        setting.protocol,
+    return _Row(
+        f"random real images, {ipc} per class, {report.count(sets, 'set')}",
         lambda done: scoring.of_random_real(
             key,
             setting.model,
@@ -156,21 +154,16 @@ def _random_score(
             networks=networks,
             on_network=done,
         ),
-        progress,
     )
 
 
-def _timed(
-    title: str,
-    protocol: protocols.Protocol,
-    train: Callable[[scoring.OnNetwork], np.ndarray],
-    progress: Reporter,
-) -> scoring.Score:
+def _timed(row: _Row, protocol: protocols.Protocol, progress: Reporter) -> scoring.Score:
     began = time.perf_counter()
-    found = train(lambda n, total: progress.training(title, n, total))
+    found = row.train(lambda n, total: progress.training(row.images, n, total))
     seconds = round(time.perf_counter() - began, 3)
-    score = scoring.Score(title, found.tolist(), protocol.name, protocol.describe(), seconds)
-    progress.note(f"{title}: {score} ({len(found)} networks in {duration(seconds)})")
+    score = scoring.Score(row.images, found.tolist(), protocol.name, protocol.describe(), seconds)
+    networks = report.count(len(found), "network")
+    progress.note(f"{row.images}: {score} ({networks} in {duration(seconds)})")
     return score
 
 
@@ -205,11 +198,19 @@ def _setting(
         )
         for field in dataclasses.fields(NetworkOptions)
     }
-    tables = [
-        data.class_table(split, dataset.num_classes, space.mean, space.std)
-        for split in (dataset.train, dataset.test)
-    ]
-    return _Setting(dataset, *tables, network(NetworkOptions(**chosen), dataset), protocol)
+    options_of_network = NetworkOptions(**chosen)
+
+    def table(split: data.Split) -> data.ClassTable:
+        return data.class_table(split, dataset.num_classes, space.mean, space.std)
+
+    return _Setting(
+        dataset,
+        table(dataset.train),
+        table(dataset.test),
+        options_of_network,
+        network(options_of_network, dataset),
+        protocol,
+    )
 
 
 def _protocol(command: Evaluate, metadata: Metadata) -> protocols.Protocol:
@@ -238,6 +239,6 @@ def _facts(setting: _Setting) -> dict[str, str]:
     dataset = setting.dataset
     return {
         "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.test)} test images",
-        "network": setting.model.name,
+        "network": f"{setting.model.name}, width {setting.network.width}",
         "device": f"{jax.devices()[0].device_kind}; jax {jax.__version__}",
     }

@@ -130,20 +130,20 @@ def run_steps(
     ends = sorted({stop for stop in stops if 0 <= stop <= total} | {total})
     pace = Pace(dispatch_seconds)
     saved_at = time.monotonic()
+    good = keep(state)
     if step in ends:
         hooks.at_stop(step, state)
     while step < total:
         end = next(end for end in ends if end > step)
         n = pace.next(end - step)
-        good = keep(state)
         began = time.perf_counter()
         state, losses = program(state, table, n)
         losses = np.asarray(losses)[:n]  # the one host sync of a dispatch
         seconds = time.perf_counter() - began
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad) or not np.isfinite(keep(state)).all():
+        kept, bad = keep(state), np.flatnonzero(~np.isfinite(losses))
+        if len(bad) or not np.isfinite(kept).all():
             raise Diverged(step + (int(bad[0]) + 1 if len(bad) else n), step, good)
-        step += n
+        step, good = step + n, kept
         pace.measured(n, seconds)
         hooks.report(Report(step, losses, seconds))
         stopping = hooks.interrupted()

@@ -58,7 +58,7 @@ class LoopOptions:
 
     networks: Annotated[
         int | None,
-        _chosen("K", "1000; on digits 40", "Fresh random networks that are matched on."),
+        _chosen("K", "1000; on digits 30", "Fresh random networks that are matched on."),
     ] = None
     updates: Annotated[
         int | None, _chosen("T", "the paper's for this IPC", "Image updates per network.")
@@ -93,7 +93,9 @@ class ReportOptions:
     eval_networks: Annotated[
         int | None,
         _chosen(
-            "N", "20; on digits 4", "Networks trained for the final number; 5 at most on the way."
+            "N",
+            "20; on digits 3",
+            "Networks trained for the final number; a quarter of it on the way.",
         ),
     ] = None
     eval_every: Annotated[
@@ -186,7 +188,7 @@ class Evaluate:
         arg(metavar="SET", help="A .safetensors file, a run directory, or the word random."),
     ]
     data: Annotated[
-        str | None, _chosen("NAME", "the set's", "Data set to test on; needed for random.")
+        str | None, _chosen("NAME", "the set's; digits with random", "Data set to test on.")
     ] = None
     data_dir: Annotated[
         Path | None,
@@ -197,10 +199,12 @@ class Evaluate:
     ] = ()
     ipc: Annotated[int | None, _chosen("N", "1", "Images per class, with random.")] = None
     sets: Annotated[
-        int, _number("N", "Random subsets of real images, each with so many networks.")
-    ] = 1
+        int | None,
+        _chosen("N", "1", "Subsets of real images, each with so many networks, with random."),
+    ] = None
     protocol: Annotated[
-        str | None, _chosen("NAME", "the set's", "How networks are trained; see jdd methods.")
+        str | None,
+        _chosen("NAME", "the set's; dc with random", "How networks train; see jdd methods."),
     ] = None
     networks: Annotated[int, _number("N", "Networks per set.")] = 20
     eval_epochs: Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import re
 import sys
@@ -15,6 +14,7 @@ from tyro import conf
 
 from jdd.cli.errors import UsageError
 from jdd.cli.options import Command
+from jdd.names import did_you_mean
 
 _DESCRIPTION = """Dataset distillation as pure JAX functions.
 
@@ -70,9 +70,11 @@ def explain(text: str) -> str:
     if found := re.match(r"Unrecognized options: (\S+)", message):
         word = found[1].rstrip(",")
         if known := re.search(r"Available subcommands: ([\w, -]+?)(?: For full|$)", more):
-            return f"unknown command or method '{word}'{_hint(word, known[1].split(', '))}"
+            names = known[1].split(", ")
+            hint = did_you_mean(word, names)
+            return f"unknown command or method '{word}'{hint} (known: {', '.join(names)})"
         near = re.search(r"(--[\w-]+)", more.partition("For full helptext")[0])
-        return f"unknown option {word}" + (f": did you mean {near[1]}?" if near else "")
+        return f"unknown option {word}" + (f", did you mean {near[1]}?" if near else "")
     if found := re.match(r"Expected one of \{(.*?)\}", message):
         return f"a command or method is missing (one of {found[1]})"
     if found := re.match(r"Missing from (.*?): (\S+)", message):
@@ -82,20 +84,18 @@ def explain(text: str) -> str:
     return message
 
 
-def _hint(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    hint = f" did you mean '{near[0]}'?" if near else ""
-    return f":{hint} (known: {', '.join(known)})"
-
-
 def _open_box(text: str) -> tuple[str, list[str]]:
-    """The title of a box, and its sections as one line each."""
+    """The title of a box, and its sections as one line each.
+
+    Where stdout is not UTF-8, tyro draws with spaces and hyphens.
+    """
     title, sections = "", [""]
     for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines():
-        if line.startswith(("╭", "+")):
-            title = line.strip("╭╮─+- ")
-        elif re.fullmatch(r"[│|]\s*[─-]+\s*[│|]", line):
+        content = line.strip("╭╮╰╯│─ ")
+        if not title:
+            title = content
+        elif re.fullmatch("-{5,}", content) or (not content and "─" in line):
             sections.append("")
-        elif line.startswith(("│", "|")):
-            sections[-1] += line.strip("│|") + " "
+        else:
+            sections[-1] += content + " "
     return title, [" ".join(section.split()) for section in sections if section.strip()]

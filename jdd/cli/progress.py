@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
@@ -103,9 +102,7 @@ class Bar:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def steps(self, step: int, loss: float, steps: int, seconds: float) -> None:
@@ -136,9 +133,7 @@ class Lines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
     def steps(self, step: int, loss: float, steps: int, seconds: float) -> None:

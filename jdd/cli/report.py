@@ -23,7 +23,7 @@ def console() -> Console:
 
 def facts(out: Console, entries: Mapping[str, str]) -> None:
     """Prints ``name  value`` lines."""
-    width = max(len(name) for name in entries)
+    width = max(8, *(len(name) for name in entries))
     for name, value in entries.items():
         out.print(f"[bold]{name:<{width}}[/bold]  ", end="")
         out.print(value, soft_wrap=True, markup=False)
@@ -42,6 +42,15 @@ def scores(out: Console, entries: Sequence[Score]) -> None:
     for recipe in dict.fromkeys(score.recipe for score in entries):
         out.print(recipe, soft_wrap=True, markup=False)
     out.print("Mean and population standard deviation over networks.")
+
+
+def count(n: int, what: str) -> str:
+    """A number with its noun.
+
+    >>> count(1, "image"), count(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def device() -> dict[str, Any]:

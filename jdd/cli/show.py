@@ -13,7 +13,7 @@ from jdd.artefact import DistilledSet
 from jdd.cli import report
 from jdd.cli.errors import blame
 from jdd.cli.options import Show
-from jdd.cli.places import new_file, set_file
+from jdd.cli.places import SET, new_file, set_file
 
 
 def show(command: Show) -> None:
@@ -25,16 +25,15 @@ def show(command: Show) -> None:
     file = set_file(command.set)
     with blame("SET"):
         distilled = DistilledSet.load(file)
-    out = report.console()
-    report.facts(out, _facts(distilled))
     drawn = file.parent / "grid.png"
-    if command.out is None and drawn.is_file() and not command.overwrite:
-        out.print(f"picture: {drawn}", soft_wrap=True, markup=False)
-        return
-    picture = command.out or (drawn if file.name == "set.safetensors" else file.with_suffix(".png"))
-    picture = new_file(picture, "--out", overwrite=command.overwrite)
-    _draw(distilled, picture)
-    out.print(f"picture: {picture}", soft_wrap=True, markup=False)
+    picture = command.out or (drawn if file.name == SET else file.with_suffix(".png"))
+    # A run directory has its picture already.
+    is_there = command.out is None and picture == drawn and drawn.is_file()
+    if not is_there or command.overwrite:
+        picture = new_file(picture, "--out", overwrite=command.overwrite)
+        _draw(distilled, picture)
+    out = report.console()
+    report.facts(out, _facts(distilled) | {"picture": str(picture)})
 
 
 def methods() -> None:

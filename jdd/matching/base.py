@@ -101,7 +101,9 @@ def value_of(stage: Stage, value: Value, context: Context) -> Value:
     >>> jax.grad(loss)(jnp.ones((3, 1, 2, 2, 1))).shape
     (3, 1, 2, 2, 1)
     """
-    return stage.apply(value, stage.init(jax.random.fold_in(context.key, 0)), context)[0]
+    # A number that no combinator folds, so that init shares no key with a stage.
+    init_key = jax.random.fold_in(context.key, 2**32 - 1)
+    return stage.apply(value, stage.init(init_key), context)[0]
 
 
 def is_scalar(value: Any) -> bool:

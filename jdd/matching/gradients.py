@@ -71,7 +71,7 @@ def default_micro_batch(side: str) -> int:
     2 cores (AMD EPYC, AVX2), ConvNet-3 width 128, 32x32x3: see experiments/results/benchmarks.
     """
     if jax.default_backend() == "cpu":
-        return 8 if side == "real" else 10
+        return 16 if side == "real" else 10
     return 256
 
 

@@ -35,8 +35,14 @@ def winograd_conv(x: Array, w: Array, padding: int) -> Array:
 
 
 def default_conv() -> Convolution:
-    """Loop-safe on the CPU, XLA's own elsewhere."""
-    return loop_safe_conv if jax.default_backend() == "cpu" else lax_conv
+    """Winograd on the CPU, XLA's own elsewhere.
+
+    Whole real batch's gradient on 2 cores (AMD EPYC, AVX2), micro-batches of 16: 0.30 s against 0.45 s
+    with the direct form, and as exact: the gradient of synthetic images through both gradients is 8e-6
+    from float64 with a smooth activation, XLA's own 3e-6. (With ReLU, pre-activations that change sign
+    by rounding cost up to 1e-3 in either.)
+    """
+    return winograd_conv if jax.default_backend() == "cpu" else lax_conv
 
 
 def _closed_family(convolve: _Bilinear, correlate: _Bilinear) -> _Bilinear:

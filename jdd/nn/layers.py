@@ -76,8 +76,8 @@ class Norm(nn.Module):
         if self.kind == "none":
             return x
         shape = x.shape[1:] if self.kind == "layer" else x.shape[-1:]
-        scale = self.param("scale", nn.initializers.ones, shape)
-        bias = self.param("bias", nn.initializers.zeros, shape)
+        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         if self.kind == "batch":
             return (x - (moments := self._batch_moments(x, train))[0]) * (
                 lax.rsqrt(moments[1] + EPSILON) * scale
@@ -88,10 +88,9 @@ class Norm(nn.Module):
         return _standardise(x, (1, 2) if self.kind == "instance" else (1, 2, 3)) * scale + bias
 
     def _batch_moments(self, x: Array, train: bool) -> tuple[Array, Array]:
-        zeros, ones = nn.initializers.zeros, nn.initializers.ones
         channels = x.shape[-1:]
-        mean = self.variable("batch_stats", "mean", zeros, jax.random.key(0), channels)
-        var = self.variable("batch_stats", "var", ones, jax.random.key(0), channels)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         if not train:
             return mean.value, var.value
         batch_mean = x.mean((0, 1, 2))

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
-from jax.test_util import check_grads
 
 from jdd.augment import ops
 
@@ -47,14 +46,13 @@ def nhwc(images: np.ndarray) -> Array:
 
 def small(name: str, own: bool) -> Callable[[Array], Array]:
     arguments = {k: jnp.asarray(v[own]) for k, v in SMALL[name].items()}
-    if name == "cutout":
-        arguments["size"] = 4
-    return lambda x: getattr(ops, name)(x, **arguments)
+    size = {"size": 4} if name == "cutout" else {}
+    return lambda x: getattr(ops, name)(x, **arguments, **size)
 
 
 @pytest.fixture
 def images() -> Array:
-    return jax.random.normal(jax.random.key(0), (3, 8, 8, 3))
+    return jax.random.normal(jax.random.key(0), (3, 5, 5, 3))
 
 
 @pytest.mark.parametrize("form", ["siamese", "independent"])
@@ -84,19 +82,16 @@ def test_original_outputs_and_gradients(reference, name: str, kind: str, form: s
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance, err_msg=key)
 
 
-@pytest.mark.parametrize("side", [1, 2, 5, 8])
-@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", SMALL)
-def test_one_parameter_per_image_is_one_call_per_image(
-    name: str, channels: int, side: int
-) -> None:
-    x = jax.random.normal(jax.random.key(1), (3, side, side, channels))
-    together = small(name, own=True)(x)
-    for i in range(3):
-        arguments = {k: jnp.asarray(v[1][i]) for k, v in SMALL[name].items()}
-        extra = {"size": 4} if name == "cutout" else {}
-        alone = getattr(ops, name)(x[i : i + 1], **arguments, **extra)
-        np.testing.assert_allclose(together[i : i + 1], alone, atol=1e-6)
+def test_one_parameter_per_image_is_one_call_per_image(name: str, images: Array) -> None:
+    extra = {"size": 4} if name == "cutout" else {}
+    parameters = {k: jnp.asarray(v[1]) for k, v in SMALL[name].items()}
+
+    def one(image: Array, p: dict[str, Array]) -> Array:
+        return getattr(ops, name)(image[None], **p, **extra)[0]
+
+    together = jax.jit(small(name, own=True))(images)
+    np.testing.assert_allclose(together, jax.jit(jax.vmap(one))(images, parameters), atol=1e-6)
 
 
 def bilinear(image: np.ndarray, row: float, col: float) -> np.ndarray:
@@ -120,33 +115,52 @@ def test_resampling_follows_its_definition(side: int) -> None:
             col = c + np.cos(theta) * (j - c) - np.sin(theta) * (i - c)
             turned[0, i, j] = bilinear(x[0], row, col)
     x32 = jnp.asarray(x, jnp.float32)
-    np.testing.assert_allclose(ops.scale(x32, sx, sy), scaled, atol=3e-6)
-    np.testing.assert_allclose(ops.rotate(x32, theta), turned, atol=3e-6)
+    np.testing.assert_allclose(jax.jit(ops.scale)(x32, sx, sy), scaled, atol=3e-6)
+    np.testing.assert_allclose(jax.jit(ops.rotate)(x32, theta), turned, atol=3e-6)
 
 
-@pytest.mark.parametrize("side", [5, 8])
-@pytest.mark.parametrize("theta", [0.0, 0.26, -0.7, np.pi / 4, 1.3, np.pi / 2, 2.9])
-def test_rotation_and_its_gradient_are_adjoint_at_every_angle(theta: float, side: int) -> None:
-    # The gradient is written by hand as a gather; the outermost pixels and 45 degrees are its hardest cases.
+@pytest.mark.parametrize("side", [5, 6])
+def test_rotation_and_its_gradient_are_adjoint_at_every_angle(side: int) -> None:
+    # The gradient is written by hand as a gather; multiples of 45 degrees are its hardest cases.
     basis = jnp.eye(side * side).reshape(-1, side, side, 1)
-    matrix = ops.rotate(basis, theta).reshape(side * side, -1).T
-    transposed = jax.vjp(lambda x: ops.rotate(x, theta), basis)[1](basis)[0]
-    np.testing.assert_allclose(matrix, transposed.reshape(side * side, -1), atol=2e-6)
+
+    @jax.jit
+    def both(theta: Array) -> tuple[Array, Array]:
+        out, back = jax.vjp(lambda x: ops.rotate(x, theta), basis)
+        return out.reshape(side * side, -1), back(basis)[0].reshape(side * side, -1)
+
+    for theta in (0.0, 0.26, -0.7, np.pi / 4, 1.3, np.pi / 2, 2.9, np.pi):
+        out, transposed = both(jnp.float32(theta))
+        np.testing.assert_allclose(out.T, transposed, atol=2e-6, err_msg=f"angle {theta}")
 
 
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("name", SMALL)
 def test_derivatives_of_two_orders_in_both_modes(name: str, own: bool, images: Array) -> None:
-    def loss(x: Array) -> Array:
-        return jnp.mean(jnp.sin(small(name, own)(x)))
+    op = small(name, own)
+    matrix = jax.jit(jax.jacfwd(op))(images).reshape(images.size, images.size)
 
-    check_grads(jax.jit(loss), (images,), order=2, modes=["fwd", "rev"], atol=2e-3, rtol=2e-3)
+    @jax.jit
+    def derivatives(x: Array) -> tuple[Array, Array, Array]:
+        def gradient(x: Array) -> Array:
+            return jax.grad(lambda x: jnp.sum(jnp.sin(op(x))))(x)
+
+        second = jax.grad(lambda x: jnp.sum(jnp.cos(gradient(x))))(x)
+        return op(x).ravel(), gradient(x).ravel(), second.ravel()
+
+    # The ops are affine, y = M x + m: everything follows from the matrix that their tangents make.
+    constant = derivatives(jnp.zeros_like(images))[0]
+    y, gradient, second = derivatives(images)
+    np.testing.assert_allclose(y, matrix @ images.ravel() + constant, atol=1e-5)
+    np.testing.assert_allclose(gradient, matrix.T @ jnp.cos(y), atol=1e-5)
+    expected = matrix.T @ (jnp.sin(y) * (matrix @ jnp.sin(gradient)))
+    np.testing.assert_allclose(second, expected, atol=2e-5)
 
 
 def test_angle_and_factors_have_gradients(images: Array) -> None:
     weights = jax.random.normal(jax.random.key(1), images.shape)
     for op in (ops.rotate, lambda x, t: ops.scale(x, t, 1.1), ops.brightness, ops.contrast):
-        loss = functools.partial(lambda op, t: jnp.vdot(op(images, t), weights), op)
+        loss = jax.jit(functools.partial(lambda op, t: jnp.vdot(op(images, t), weights), op))
         # The ops are piecewise smooth in a factor: a step this small stays between two kinks.
         finite = (loss(0.93 + 1e-3) - loss(0.93 - 1e-3)) / 2e-3
         np.testing.assert_allclose(jax.grad(loss)(0.93), finite, rtol=2e-2)
@@ -159,41 +173,30 @@ def test_gradient_has_no_scatter(name: str, own: bool, images: Array) -> None:
     assert "scatter" not in gradient.lower(images).as_text()
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_vmap_over_parameters_and_images(name: str, images: Array) -> None:
-    extra = {"size": 4} if name == "cutout" else {}
-    parameters = {k: jnp.asarray(v[1]) for k, v in SMALL[name].items()}
-
-    def op(x: Array, p: dict[str, Array]) -> Array:
-        return getattr(ops, name)(x, **p, **extra)
-
-    batches = jnp.stack([images, images + 1, images - 1])
-    mapped = jax.vmap(op)(batches, parameters)
-    for i in range(3):
-        alone = op(batches[i], {k: v[i] for k, v in parameters.items()})
-        np.testing.assert_allclose(mapped[i], alone, atol=1e-6)
-
-
 def test_neutral_parameters_change_nothing(images: Array) -> None:
-    for out in (
-        ops.flip(images, False),
-        ops.scale(images, 1, 1),
-        ops.rotate(images, 0),
-        ops.crop(images, 0, 0),
-        ops.cutout(images, 4, 4, 0),
-        ops.color(images, 0, 1, 1),
-    ):
+    @jax.jit
+    def neutral(x: Array) -> list[Array]:
+        return [
+            ops.flip(x, False),
+            ops.scale(x, 1, 1),
+            ops.rotate(x, 0),
+            ops.crop(x, 0, 0),
+            ops.cutout(x, 4, 4, 0),
+            ops.color(x, 0, 1, 1),
+        ]
+
+    for out in neutral(images):
         np.testing.assert_allclose(out, images, atol=3e-7)
     gray = images[..., :1]
     np.testing.assert_array_equal(ops.saturation(gray, 0.3), gray)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("name", SMALL)
-def test_dtype_is_kept(name: str, dtype: jax.typing.DTypeLike, images: Array) -> None:
-    out = small(name, own=True)(images.astype(dtype))
-    assert out.dtype == dtype
-    np.testing.assert_allclose(out.astype(jnp.float32), small(name, True)(images), atol=0.1)
+def test_dtype_is_kept(name: str, images: Array) -> None:
+    op = jax.jit(small(name, own=True))
+    out = op(images.astype(jnp.bfloat16))
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_allclose(out.astype(jnp.float32), op(images), atol=0.1)
 
 
 def test_wrong_input_is_named(images: Array) -> None:
@@ -201,7 +204,7 @@ def test_wrong_input_is_named(images: Array) -> None:
         ops.brightness(images, jnp.ones(2))
     with pytest.raises(ValueError, match=r"floats \[N, H, W, C\], got uint8"):
         ops.flip(images.astype(jnp.uint8), True)
-    with pytest.raises(ValueError, match=r"square .* got \(3, 8, 7, 3\)"):
-        ops.rotate(images[:, :, :7], 0.1)
-    with pytest.raises(ValueError, match=r"floats \[N, H, W, C\], got float32 \(8, 8, 3\)"):
+    with pytest.raises(ValueError, match=r"square .* got \(3, 5, 4, 3\)"):
+        ops.rotate(images[:, :, :4], 0.1)
+    with pytest.raises(ValueError, match=r"floats \[N, H, W, C\], got float32 \(5, 5, 3\)"):
         ops.crop(images[0], 1, 1)

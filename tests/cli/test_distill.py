@@ -1,0 +1,162 @@
+"""``jdd distill`` from beginning to end, on a network of four channels and two classes of digits."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jdd import DistilledSet
+from jdd.artefact import Augmentation
+
+TINY = (
+    "--classes 0 1 --width 4 --depth 1 --real-batch 8 --networks 3 --eval-networks 2 --eval-epochs 2"
+).split()
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def run(cli, out):
+    """One finished run of DC with two images per class and two updates per network."""
+    more = "--ipc 2 --updates 2 --net-epochs 1 --eval-every 1 --whole yes --seed 3".split()
+    outcome = cli("distill", "dc", *TINY, *more, "--out", out)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_directory_holds_everything(run, out, cli, refused):
+    config = json.loads((out / "config.json").read_text())
+    expected = {
+        "method": "dc",
+        "data": "digits",
+        "classes": ["0", "1"],
+        "ipc": 2,
+        "seed": 3,
+        "init": "noise",
+        "networks": 3,
+        "updates": 2,
+        "net_epochs": 1,
+        "learning_rate": 0.1,
+        "momentum": 0.5,
+        "real_batch": 8,
+        "distance": "layerwise-cosine",
+        "width": 4,
+        "norm": "instance",
+        "eval_networks": 2,
+        "eval_every": 1,
+    }
+    assert expected.items() <= config["options"].items()
+    assert config["device"]["platform"] and config["versions"]["jax"]
+
+    metrics = lines(out / "metrics.jsonl")
+    losses = [record for record in metrics if "loss" in record]
+    assert [r["step"] for r in metrics if "accuracy" in r] == [2, 4, 6]
+    assert losses[-1]["step"] == 6 and all(r["seconds"] > 0 for r in losses)
+
+    distilled = DistilledSet.load(out / "set.safetensors")
+    assert distilled.images.shape == (4, 8, 8, 1) and distilled.labels.tolist() == [0, 0, 1, 1]
+    metadata = distilled.metadata
+    assert (metadata.method, metadata.dataset, metadata.seed) == ("dc", "digits", 3)
+    assert (metadata.protocol, metadata.augmentation) == ("dc", None)
+    assert metadata.class_names == ("0", "1") and metadata.space == "normalised"
+    assert metadata.options == config["options"] and metadata.results["step"] == 6
+
+    result = json.loads((out / "result.json").read_text())
+    names = ["distilled images", "random real images", "whole training set"]
+    assert [score["images"] for score in result["scores"]] == names
+    assert [len(score["accuracies"]) for score in result["scores"]] == [2, 2, 1]
+    first = result["scores"][0]
+    assert first["protocol"] == "dc, 2 epochs" and "3 epochs of SGD" in first["recipe"]
+    assert first["mean"] == pytest.approx(np.mean(first["accuracies"]))
+    assert result["updates"] == 6 and result["peak_memory_mb"]["host"] > 0
+    for picture in ("grid.png", "curve.png"):
+        Image.open(out / picture).verify()
+
+    for word in ("digits: 2 classes", "ConvNet-1", "3 networks x 2 image updates", "compiled in"):
+        assert word in run.out
+    for name in names:
+        assert name in run.out
+    assert "update 6/6" in run.err and "loss" in run.err
+
+    kept = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    again = cli("distill", "dc", *TINY, "--out", out)
+    assert refused(again, "already exists", "--out")
+    finished = "--ipc 2 --updates 2 --net-epochs 1 --eval-every 1 --whole yes --seed 3".split()
+    assert refused(cli("distill", "dc", *TINY, "--out", out, "--resume"), "ipc 2, not 1", "--ipc")
+    done = cli("distill", "dc", *TINY, *finished, "--out", out, "--resume")
+    assert done.code == 0 and "is complete" in done.out and names[2] in done.out
+    assert kept == {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+
+
+def test_a_run_that_diverges_keeps_the_last_good_set(cli, out):
+    # The loss of step 1 is fine; the images that it leaves are not.
+    outcome = cli("distill", "dc", *TINY, "--learning-rate", "1e38", "--out", out)
+    assert outcome.code == 1
+    last = outcome.err.splitlines()[-1]
+    assert last.startswith("jdd: error: the loss is not finite at step ") and str(out) in last
+    distilled = DistilledSet.load(out / "set.safetensors")
+    assert np.isfinite(distilled.images).all() and "diverged_at" in distilled.metadata.results
+    assert all(np.isfinite(record["loss"]) for record in lines(out / "metrics.jsonl"))
+
+
+def test_dsa_says_what_to_augment_with(cli, out):
+    outcome = cli(
+        *["distill", "dsa", *TINY, "--eval-every", 0, "--whole", "no", "--strategy", "crop"],
+        *["--distance", "squared-error", "--over-classes", "2", "--out", out],
+    )
+    assert outcome.code == 0, outcome.err
+    metadata = DistilledSet.load(out / "set.safetensors").metadata
+    assert metadata.augmentation == Augmentation("dsa", "crop")
+    assert metadata.protocol == "dsa, crop" and metadata.options["init"] == "real"
+    assert [r["step"] for r in lines(out / "metrics.jsonl") if "accuracy" in r] == [3]
+    assert "whole training set" not in outcome.out
+
+
+WRONG = [
+    (["--ipc", "0"], ["at least 1", "--ipc"]),
+    (["--ipc", "1000"], ["from 1 to", "--ipc"]),
+    (["--data", "digit"], ["did you mean 'digits'", "--data"]),
+    (["--data", "npz:nowhere.npz"], ["nowhere.npz", "--data"]),
+    (["--classes", "zero"], ["unknown class 'zero'", "--classes"]),
+    (["--classes", "1"], ["at least 2 classes", "--classes"]),
+    (["--networks", "0"], ["at least 1", "--networks"]),
+    (["--updates", "-1"], ["at least 1", "--updates"]),
+    (["--net-epochs", "-1"], ["at least 0", "--net-epochs"]),
+    (["--learning-rate", "-0.1"], ["above 0", "--learning-rate"]),
+    (["--learning-rate", "nan"], ["above 0", "--learning-rate"]),
+    (["--momentum", "1"], ["below 1", "--momentum"]),
+    (["--real-batch", "0"], ["at least 1", "--real-batch"]),
+    (["--init", "reel"], ["did you mean 'real'", "--init"]),
+    (["--strategy", "croop"], ["did you mean 'crop'", "--strategy"]),
+    (["--distance", "cosine"], ["did you mean", "--distance"]),
+    (["--over-classes", "0"], ["at least 1", "--over-classes"]),
+    (["--over-classes", "vamp"], ["did you mean 'vmap'", "--over-classes"]),
+    (["--width", "0"], ["at least 1", "--width"]),
+    (["--depth", "9"], ["at most", "--depth"]),
+    (["--norm", "instanc"], ["did you mean 'instance'", "--norm"]),
+    (["--activation", "rely"], ["did you mean 'relu'", "--activation"]),
+    (["--pooling", "average"], ["unknown pooling", "--pooling"]),
+    (["--eval-networks", "0"], ["at least 1", "--eval-networks"]),
+    (["--eval-every", "-1"], ["at least 0", "--eval-every"]),
+    (["--eval-epochs", "0"], ["at least 1", "--eval-epochs"]),
+    (["--save-every", "-1"], ["at least 0", "--save-every"]),
+    (["--seed", "-1"], ["from 0 to", "--seed"]),
+    (["--resume"], ["no run in", "--resume"]),
+]
+
+
+@pytest.mark.parametrize(("wrong", "words"), WRONG, ids=[" ".join(w) for w, _ in WRONG])
+def test_a_wrong_value_is_one_line_and_writes_nothing(cli, refused, out, wrong, words):
+    outcome = cli("distill", "dsa", *wrong, "--out", out)
+    assert refused(outcome, *words), outcome
+    assert not out.exists()

@@ -1,0 +1,116 @@
+"""``jdd evaluate``: the set says what it is meant for, and random real images need no set."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from jdd import DistilledSet
+from jdd.artefact import Augmentation, Metadata
+from jdd.data import load_dataset
+
+QUICK = "--networks 2 --eval-epochs 1".split()
+
+
+def save(path, protocol="dc", *, augmentation=None, ipc=1, classes=("0", "1"), size=8, **options):
+    digits = load_dataset("digits", classes=classes)
+    images = np.random.default_rng(0).normal(size=(ipc * len(classes), size, size, 1))
+    metadata = Metadata(
+        method="dc",
+        dataset="digits",
+        class_names=digits.class_names,
+        ipc=ipc,
+        space="normalised",
+        mean=digits.mean,
+        std=digits.std,
+        protocol=protocol,
+        augmentation=augmentation,
+        options={"data": "digits", "classes": list(classes), "width": 4, "depth": 1} | options,
+    )
+    labels = np.repeat(np.arange(len(classes)), ipc)
+    return DistilledSet(images.astype(np.float32), labels, metadata).save(path / "a.safetensors")
+
+
+def test_a_set_by_what_it_says(cli, refused, tmp_path):
+    file = save(tmp_path, ipc=2, norm="none")
+    result = tmp_path / "result.json"
+    outcome = cli("evaluate", file, *QUICK, "--out", result)
+    assert outcome.code == 0, outcome.err
+    content = json.loads(result.read_text())
+    assert content["network"] == {
+        **{"width": 4, "depth": 1, "norm": "none", "activation": "relu", "pooling": "avg"}
+    }
+    assert [score["protocol"] for score in content["scores"]] == ["dc, 1 epochs"] * 2
+    assert [len(score["accuracies"]) for score in content["scores"]] == [2, 2]
+    titles = [score["images"] for score in content["scores"]]
+    assert titles == ["distilled images, 2 per class", "random real images, 2 per class, 2 sets"]
+    assert "dc, 1 epochs" in outcome.out and titles[0] in outcome.out
+    before = result.read_bytes()
+    assert refused(cli("evaluate", file, *QUICK, "--out", result), "already exists", "--out")
+    assert result.read_bytes() == before
+
+
+def test_options_override_the_set(cli, tmp_path):
+    file = save(tmp_path, protocol="dsa, crop", augmentation=Augmentation("dsa", "crop"))
+    outcome = cli("evaluate", file, *QUICK, "--baseline", "none", "--width", 3, "--norm", "layer")
+    assert outcome.code == 0, outcome.err
+    assert "dsa, crop, 1 epochs" in outcome.out and "DSA augmentation crop" in outcome.out
+    assert "width 3" in outcome.out and "ConvNet-1-layer" in outcome.out
+    assert "random real" not in outcome.out
+
+
+def test_random_real_images_need_no_set(cli, tmp_path):
+    result = tmp_path / "result.json"
+    arguments = "evaluate random --classes 0 1 --ipc 3 --sets 2 --width 4 --depth 1".split()
+    first = cli(*arguments, *QUICK, "--out", result)
+    assert first.code == 0, first.err
+    (score,) = json.loads(result.read_text())["scores"]
+    assert score["protocol"] == "dc, 1 epochs" and len(score["accuracies"]) == 4
+    again = cli(*arguments, *QUICK, "--out", tmp_path / "again.json")
+    assert again.code == 0
+    (same,) = json.loads((tmp_path / "again.json").read_text())["scores"]
+    assert same["accuracies"] == score["accuracies"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.safetensors"], ["no such file", "SET"]),
+        (["random", "--protocol", "dcc"], ["did you mean 'dc'", "--protocol"]),
+        (["random", "--ipc", "0"], ["from 1 to", "--ipc"]),
+        (["random", "--ipc", "1000"], ["from 1 to", "--ipc"]),
+        (["random", "--data", "nmist"], ["did you mean 'mnist'", "--data"]),
+        (["random", "--networks", "0"], ["at least 1", "--networks"]),
+        (["random", "--sets", "0"], ["at least 1", "--sets"]),
+        (["random", "--eval-epochs", "0"], ["at least 1", "--eval-epochs"]),
+        (["random", "--norm", "x"], ["unknown norm", "--norm"]),
+        (["random", "--out", "no/such/folder.json"], ["no folder", "--out"]),
+    ],
+)
+def test_a_wrong_value_is_one_line(cli, refused, arguments, words):
+    outcome = cli("evaluate", *arguments)
+    assert refused(outcome, *words), outcome
+
+
+def test_a_set_that_does_not_fit(cli, refused, tmp_path):
+    file = save(tmp_path, protocol="of tomorrow")
+    assert refused(cli("evaluate", file), "'of tomorrow'", "--protocol")
+    assert refused(cli("evaluate", file, "--ipc", 2), "goes with random only", "--ipc")
+    (tmp_path / "odd").mkdir()
+    odd = save(tmp_path / "odd", size=9)
+    assert refused(cli("evaluate", odd), "(9, 9, 1)", "--data")
+    (tmp_path / "other").mkdir()
+    other = save(tmp_path / "other", classes=("2", "3"))
+    data = tmp_path / "own.npz"
+    digits = load_dataset("digits", classes=["4", "5"])
+    np.savez(
+        data,
+        x_train=digits.train.images,
+        y_train=digits.train.labels,
+        x_test=digits.test.images,
+        y_test=digits.test.labels,
+    )
+    outcome = cli("evaluate", other, "--data", f"npz:{data}")
+    assert refused(outcome, "--data") or refused(outcome, "--classes"), outcome

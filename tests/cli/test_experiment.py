@@ -1,0 +1,106 @@
+"""What the options mean by default: the numbers of the papers."""
+
+from __future__ import annotations
+
+import pytest
+
+from jdd import augment, evaluate
+from jdd.cli import experiment
+from jdd.cli.distill import evaluation_steps
+from jdd.cli.options import (
+    DataOptions,
+    Dc,
+    Dsa,
+    LoopOptions,
+    NetworkOptions,
+    ReportOptions,
+    RunOptions,
+)
+from jdd.cli.places import run_folder
+
+SMALL = NetworkOptions(width=4, depth=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [
+        ("digits", augment.STRATEGY_NO_FLIP),
+        ("mnist", augment.STRATEGY_NO_FLIP),
+        ("tfds:mnist:3.0.1", augment.STRATEGY_NO_FLIP),
+        ("tfds:svhn_cropped", augment.STRATEGY_NO_FLIP),
+        ("fashion_mnist", augment.STRATEGY),
+        ("cifar10", augment.STRATEGY),
+        ("npz:mnist", augment.STRATEGY),
+    ],
+)
+def test_no_flip_for_digits(name, strategy):
+    assert experiment.default_strategy(name) == strategy
+
+
+@pytest.mark.parametrize(
+    ("method", "data", "strategy", "norm", "protocol"),
+    [
+        ("dsa", "cifar10", augment.STRATEGY, "instance", "dsa"),
+        ("dsa", "mnist", augment.STRATEGY_NO_FLIP, "batch", "dsa-no-flip"),
+        ("dc", "cifar10", None, "instance", "dc"),
+        ("dc", "mnist", None, "instance", "dc-crop-scale-rotate"),
+        ("dc", "tfds:mnist", None, "instance", "dc-crop-scale-rotate"),
+        ("dc", "mnist", None, "batch", "dc-crop-noise"),
+        ("dc", "cifar10", None, "batch", "dc-crop-noise"),
+    ],
+)
+def test_the_protocol_belongs_to_the_method(method, data, strategy, norm, protocol):
+    found = experiment.base_protocol(method, data, strategy, norm)
+    assert found == evaluate.PROTOCOLS[protocol]
+    assert found.epochs == (300 if protocol == "dc" else 1000)
+
+
+def test_another_strategy_or_length_is_another_protocol():
+    found = experiment.base_protocol("dsa", "cifar10", "crop_flip", "instance")
+    assert (found.name, found.augmentation, found.epochs) == ("dsa, crop_flip", "crop_flip", 1000)
+    assert experiment.with_epochs(found, 1000) == found
+    assert experiment.with_epochs(found, 7).name == "dsa, crop_flip, 7 epochs"
+    none = experiment.base_protocol("dsa", "cifar10", "none", "instance")
+    assert none.augment() is None and experiment.augmentation_of(none) is None
+
+
+def test_dsa_on_digits():
+    found = experiment.prepare(Dsa(network=SMALL))
+    assert found.options["networks"] == found.method.loops.networks < 1000
+    assert found.method.loops[1:] == (1, 1, False)
+    assert found.meant == found.protocol == evaluate.PROTOCOLS["dsa-no-flip"]
+    assert found.train.num_classes == found.test.num_classes == 10
+    half = found.method.loops.networks // 2
+    assert evaluation_steps(found) == [half, 2 * half]
+
+
+def test_loops_of_the_paper_and_between():
+    loop = LoopOptions(networks=4)
+    assert experiment.prepare(Dc(ipc=10, loop=loop, network=SMALL)).method.loops == (
+        4,
+        10,
+        50,
+        False,
+    )
+    between = experiment.prepare(Dc(ipc=15, loop=loop, network=SMALL)).method.loops
+    assert between.interpolated
+    given = LoopOptions(networks=4, updates=3, net_epochs=0)
+    found = experiment.prepare(Dc(ipc=15, loop=given, network=SMALL))
+    assert found.method.loops == (4, 3, 0, False)
+    assert evaluation_steps(found) == [6, 12]
+    rare = experiment.prepare(
+        Dc(loop=LoopOptions(networks=5), report=ReportOptions(eval_every=2), network=SMALL)
+    )
+    assert evaluation_steps(rare) == [2, 4, 5]
+
+
+def test_the_options_of_a_run_do_not_say_where_it_lies(tmp_path):
+    here = Dc(network=SMALL, data=DataOptions(data_dir=tmp_path), run=RunOptions(out=tmp_path))
+    assert experiment.prepare(here).options == experiment.prepare(Dc(network=SMALL)).options
+
+
+def test_the_folder_of_a_run():
+    command = Dsa(
+        ipc=2, data=DataOptions("npz:a b/c.npz", classes=("3", "8")), run=RunOptions(seed=5)
+    )
+    assert run_folder(command).as_posix() == "runs/dsa-npz-a-b-c.npz-3-8-ipc2-seed5"

@@ -1,0 +1,113 @@
+"""The loop between dispatches, with a program that only counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jdd.cli import loop
+
+
+class Recorder:
+    """A run whose state is its step; what the hooks were called with."""
+
+    def __init__(self, *, interrupt_at=None, bad_from=None, bad_image_from=None):
+        self.interrupt_at, self.bad_from, self.bad_image_from = (
+            interrupt_at,
+            bad_from,
+            bad_image_from,
+        )
+        self.reports, self.stops, self.saves = [], [], []
+
+    def program(self, state, table, n):
+        losses = np.zeros(loop.MOST_STEPS_PER_DISPATCH)
+        losses[:n] = state + 1 + np.arange(n)
+        if self.bad_from is not None:
+            losses[:n][losses[:n] >= self.bad_from] = np.nan
+        return state + n, losses
+
+    def keep(self, state):
+        bad = self.bad_image_from is not None and state >= self.bad_image_from
+        return np.array([np.inf if bad else state], float)
+
+    def run(self, step=0, total=20, stops=(), save_seconds=1e9, dispatch_seconds=1e9):
+        return loop.run_steps(
+            self.program,
+            step,
+            None,
+            step=step,
+            total=total,
+            stops=stops,
+            keep=self.keep,
+            hooks=loop.Hooks(
+                self.reports.append,
+                lambda step, state: self.stops.append((step, state)),
+                lambda step, state: self.saves.append((step, state)),
+                lambda: bool(self.reports) and self.reports[-1].step == self.interrupt_at,
+            ),
+            save_seconds=save_seconds,
+            dispatch_seconds=dispatch_seconds,
+        )
+
+
+def test_every_step_is_done_once_and_stops_are_met():
+    recorder = Recorder()
+    assert recorder.run(stops=[5, 13]) == 20
+    assert np.concatenate([r.losses for r in recorder.reports]).tolist() == list(range(1, 21))
+    assert recorder.stops == [(5, 5), (13, 13), (20, 20)]
+    assert recorder.saves == recorder.stops
+    assert len(recorder.reports[0].losses) == 1  # the first dispatch measures
+
+
+def test_from_the_middle_the_step_it_starts_at_is_a_stop_too():
+    recorder = Recorder()
+    recorder.run(step=13, stops=[5, 13])
+    assert recorder.stops == [(13, 13), (20, 20)]
+    assert recorder.saves == [(20, 20)]
+
+
+def test_a_run_that_was_complete_only_stops_at_its_end():
+    recorder = Recorder()
+    assert recorder.run(step=20, stops=[5]) == 20
+    assert recorder.stops == [(20, 20)] and not recorder.saves and not recorder.reports
+
+
+def test_saving_by_time():
+    recorder = Recorder()
+    recorder.run(total=4, save_seconds=0.0, dispatch_seconds=0.0)
+    assert [step for step, _ in recorder.saves] == [1, 2, 3, 4]
+
+
+def test_an_interrupted_run_is_saved():
+    recorder = Recorder(interrupt_at=5)
+    with pytest.raises(loop.Stopped) as caught:
+        recorder.run(stops=[5, 10])
+    assert caught.value.step == 5 and recorder.saves == [(5, 5)] and recorder.stops == []
+
+
+@pytest.mark.parametrize("dispatch_seconds", [0.0, 1e9])
+def test_divergence_keeps_what_was_good(dispatch_seconds):
+    recorder = Recorder(bad_from=8)
+    with pytest.raises(loop.Diverged, match="step 8") as caught:
+        recorder.run(stops=[5], dispatch_seconds=dispatch_seconds)
+    assert caught.value.step == 8
+    assert caught.value.good.tolist() == [caught.value.good_step]
+    assert caught.value.good_step == (7 if dispatch_seconds == 0.0 else 5)
+    assert all(np.isfinite(report.losses).all() for report in recorder.reports)
+
+
+def test_images_that_are_not_finite_are_divergence_too():
+    recorder = Recorder(bad_image_from=6)
+    with pytest.raises(loop.Diverged) as caught:
+        recorder.run(stops=[5], dispatch_seconds=0.0)
+    assert (caught.value.step, caught.value.good_step) == (6, 5)
+
+
+def test_pace_follows_the_measured_speed():
+    pace = loop.Pace(4.0)
+    pace.measured(1, 1.0)
+    assert pace.next() == 4
+    pace.measured(4, 0.001)
+    assert pace.next() == 32 and pace.next(limit=10) == 10
+    pace.measured(32, 1000.0)
+    assert pace.next() == 1

@@ -1,0 +1,64 @@
+"""Every mistake on the command line is one line that names the option, and every --help prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jdd import cli as command_line
+
+MISTAKES = [
+    ("distil", ["'distil'", "did you mean 'distill'?", "evaluate"]),
+    ("distill", ["dsa", "dc"]),
+    ("distill dsaa", ["'dsaa'", "did you mean 'dsa'?"]),
+    ("distill dsa --ipc x", ["not a whole number: 'x'", "--ipc"]),
+    ("distill dsa --learning-rate fast", ["not a number: 'fast'", "--learning-rate"]),
+    ("distill dsa --ipcc 3", ["--ipcc", "did you mean --ipc?"]),
+    ("distill dsa --whole maybe", ["'maybe'", "'auto'", "--whole"]),
+    ("distill dsa --data", ["--data"]),
+    ("distill dc --strategy color", ["--strategy"]),
+    ("show", ["jdd show needs SET"]),
+    ("show one two", ["two"]),
+    ("evaluate x --baseline best", ["'best'", "--baseline"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[m[0] for m in MISTAKES])
+def test_a_mistake_is_one_line(cli, refused, arguments, words):
+    outcome = cli(*arguments.split())
+    assert refused(outcome, *words), outcome
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("", ["distill", "evaluate", "show", "methods", "JAX_COMPILATION_CACHE_DIR"]),
+        ("--help", ["jdd distill dsa"]),
+        ("distill --help", ["dsa", "dc"]),
+        ("distill dsa --help", ["--strategy", "--resume", "--ipc", "Siamese"]),
+        ("distill dc --help", ["--init", "(default: noise)"]),
+        ("evaluate --help", ["--protocol", "random"]),
+        ("show --help", ["--out"]),
+    ],
+)
+def test_help(cli, arguments, words):
+    outcome = cli(*arguments.split())
+    assert outcome.code == 0 and not outcome.err
+    assert all(word in outcome.out for word in words)
+
+
+def test_help_does_not_wait_for_jax():
+    program = "import sys; from jdd.cli import main; main(['--help']); print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def test_compiled_programs_are_kept_in_the_users_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert command_line._cache_folder() == tmp_path / "jdd" / "jax"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert command_line._cache_folder() == Path.home() / ".cache" / "jdd" / "jax"

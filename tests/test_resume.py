@@ -1,0 +1,146 @@
+"""A run that was stopped, killed and resumed is the run that was not, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdd.checkpoint import Checkpoints
+from jdd.cli import loop, main
+from jdd.cli.experiment import prepare
+from jdd.cli.options import DataOptions, Dc, LoopOptions, NetworkOptions, ReportOptions
+from jdd.cli.run_directory import RunDirectory
+
+# Two updates per network: the network, trained in between, is a part of the state.
+OPTIONS = (
+    "--classes 0 1 --ipc 2 --width 4 --depth 1 --real-batch 8 --networks 5 --updates 2 "
+    "--net-epochs 1 --eval-networks 2 --eval-epochs 1 --eval-every 3 --whole no --seed 5"
+).split()
+COMMAND = Dc(
+    ipc=2,
+    data=DataOptions(classes=("0", "1")),
+    network=NetworkOptions(width=4, depth=1),
+    loop=LoopOptions(networks=5, updates=2, net_epochs=1, real_batch=8),
+    report=ReportOptions(eval_networks=2, eval_epochs=1, eval_every=3, whole="no"),
+)
+
+
+class Killed(BaseException):
+    """The power went out."""
+
+
+def distill(out, *more):
+    return main(["distill", "dc", *OPTIONS, "--out", str(out), *more])
+
+
+def leaves(out, state):
+    restored = Checkpoints(out / "checkpoints").restore(None, state)
+    return [
+        np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+        for x in jax.tree.leaves(restored)
+    ]
+
+
+def records(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_seconds(record):
+    score = {k: v for k, v in record["score"].items() if k != "seconds"}
+    return {**record, "score": score}
+
+
+def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "decided elsewhere")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert distill(whole) == 0
+
+    append, stops = RunDirectory.append, []
+
+    def at(step, kind, action):
+        """Does something when the first record of this kind and step is written."""
+
+        def patched(self, record):
+            append(self, record)
+            if record["step"] >= step and kind in record and step not in stops:
+                stops.append(step)
+                action()
+
+        monkeypatch.setattr(RunDirectory, "append", patched)
+
+    def kill():
+        raise Killed
+
+    monkeypatch.setattr(
+        loop.Pace, "next", lambda self, limit, next=loop.Pace.next: next(self, min(limit, 2))
+    )
+    # Killed before there is any checkpoint: it begins again.
+    at(1, "loss", kill)
+    with pytest.raises(Killed):
+        distill(parts)
+    assert Checkpoints(parts / "checkpoints").latest() is None
+    # A keypress: the dispatch ends, the state is saved, the line says how to go on.
+    at(3, "loss", lambda: signal.raise_signal(signal.SIGINT))
+    capsys.readouterr()
+    assert distill(parts, "--resume") == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "stopped at update 3 of 10" in last and last.endswith(f"--out {parts} --resume")
+    # Killed after a dispatch that no checkpoint has seen.
+    at(4, "loss", kill)
+    with pytest.raises(Killed):
+        distill(parts, "--resume")
+    assert records(parts)[-1]["step"] == 4
+    assert Checkpoints(parts / "checkpoints").latest() == 3
+    with open(parts / "metrics.jsonl", "a") as file:
+        file.write('{"step": 4, "acc')
+    # Killed when the evaluation on the way was just written: it is not done twice.
+    at(6, "accuracy", kill)
+    with pytest.raises(Killed):
+        distill(parts, "--resume")
+    # Stopped in the final evaluation, after the last step.
+    at(10, "accuracy", lambda: signal.raise_signal(signal.SIGINT))
+    assert distill(parts, "--resume") == 130
+    assert not (parts / "result.json").exists()
+    assert distill(parts, "--resume") == 0
+    assert stops == [1, 3, 4, 6, 10]
+
+    for name in ("set.safetensors", "set.json"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
+    experiment = prepare(COMMAND)
+    state = experiment.method.init(jax.random.key(0), experiment.train)
+    for a, b in zip(leaves(parts, state), leaves(whole, state), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    found, expected = ([r for r in records(out) if "score" in r] for out in (parts, whole))
+    assert list(map(without_seconds, found)) == list(map(without_seconds, expected))
+    steps = [record["step"] for record in records(parts)]
+    assert steps == sorted(steps)
+    losses = [record for record in records(parts) if "loss" in record]
+    assert len({record["step"] for record in losses}) == len(losses)
+
+
+def test_the_state_does_not_depend_on_the_dispatches():
+    from jdd import methods
+
+    experiment = prepare(COMMAND)
+    program = methods.advance(experiment.method, 16)
+
+    def run(*counts):
+        state = experiment.method.init(jax.random.key(1), experiment.train)
+        losses = []
+        for n in counts:
+            state, found = program(state, experiment.train, n)
+            losses += np.asarray(found)[:n].tolist()
+        images, _ = experiment.method.decode(state)
+        return np.asarray(images), losses
+
+    images, losses = run(7)
+    for counts in ([1] * 7, [3, 4]):
+        found, found_losses = run(*counts)
+        np.testing.assert_array_equal(found, images)
+        assert found_losses == losses
