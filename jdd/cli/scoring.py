@@ -50,11 +50,20 @@ class Score:
         return float(np.std(self.accuracies))
 
     def __str__(self) -> str:
-        return f"{100 * self.mean:.2f} +- {100 * self.std:.2f} %"
+        return percent(self.mean, self.std, len(self.accuracies))
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
         return dataclasses.asdict(self) | {"mean": self.mean, "std": self.std}
+
+
+def percent(mean: float, std: float, networks: int) -> str:
+    """An accuracy to read; one network has no deviation.
+
+    >>> percent(0.5, 0.012, 5), percent(0.5, 0.0, 1)
+    ('50.00 +- 1.20 %', '50.00 %')
+    """
+    return f"{100 * mean:.2f} " + (f"+- {100 * std:.2f} %" if networks > 1 else "%")
 
 
 def networks_per_dispatch() -> int:

@@ -14,6 +14,7 @@ from jdd.cli import report
 from jdd.cli.errors import blame
 from jdd.cli.options import Show
 from jdd.cli.places import SET, new_file, set_file
+from jdd.cli.scoring import percent
 
 
 def show(command: Show) -> None:
@@ -79,6 +80,7 @@ def _facts(distilled: DistilledSet) -> dict[str, str]:
     }
     for name, result in metadata.results.items():
         if isinstance(result, dict) and {"mean", "std", "networks", "protocol"} <= result.keys():
-            accuracy = f"{100 * result['mean']:.2f} +- {100 * result['std']:.2f} %"
-            facts[name] = f"{accuracy} ({result['networks']} networks, {result['protocol']})"
+            accuracy = percent(result["mean"], result["std"], result["networks"])
+            networks = report.count(result["networks"], "network")
+            facts[name] = f"{accuracy} ({networks}, {result['protocol']})"
     return facts

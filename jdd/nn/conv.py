@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,11 @@ def loop_safe_conv(x: Array, w: Array, padding: int) -> Array:
 
 
 def winograd_conv(x: Array, w: Array, padding: int) -> Array:
-    """`loop_safe_conv` with Winograd's algorithm where the shapes allow it."""
+    """`loop_safe_conv`, by Winograd's F(4x4, 3x3) where the shapes allow it.
+
+    That is: 3x3 kernel, padding 1, at least 32 channels on both sides, height and width multiples
+    of 4. In float32 the relative error is about 3e-6 (direct: 5e-7), second derivatives included.
+    """
     return _winograd(x, w, (padding, padding))
 
 
@@ -78,7 +83,7 @@ def _closed_family(convolve: _Bilinear, correlate: _Bilinear) -> _Bilinear:
     weight_gradient.defvjp(
         lambda x, dy, pads: (weight_gradient(x, dy, pads), (x, dy)), weight_backward
     )
-    return conv
+    return cast(_Bilinear, conv)
 
 
 def _lax_conv(x: Array, w: Array, pads: _Pads) -> Array:
@@ -137,22 +142,20 @@ def _correlate(x: Array, dy: Array, pads: _Pads) -> Array:
     return dw.reshape(kw, channels, kh, out).transpose(2, 0, 1, 3)
 
 
-def _tile(height: int, width: int, kernel: tuple[int, int], channels: int, pads: _Pads) -> int:
-    """Side of the Winograd tile, 0 where the direct form serves."""
-    if kernel != (3, 3) or pads != (1, 1) or channels < 32:
-        return 0
-    return next((m for m in (4,) if height % m == 0 and width % m == 0), 0)
+def _winograd_serves(x: Array, w_shape: tuple[int, ...], pads: _Pads) -> bool:
+    divisible = x.shape[1] % winograd.TILE == 0 and x.shape[2] % winograd.TILE == 0
+    return divisible and w_shape[:2] == (3, 3) and pads == (1, 1) and min(w_shape[2:]) >= 32
 
 
 def _winograd_convolve(x: Array, w: Array, pads: _Pads) -> Array:
-    tile = _tile(x.shape[1], x.shape[2], w.shape[:2], min(w.shape[2:]), pads)
-    return winograd.convolve(x, w, tile) if tile else _direct(x, w, pads)
+    serves = _winograd_serves(x, w.shape, pads)
+    return winograd.convolve(x, w) if serves else _direct(x, w, pads)
 
 
 def _winograd_correlate(x: Array, dy: Array, pads: _Pads) -> Array:
-    kernel = tuple(x.shape[a] + 2 * pads[a - 1] - dy.shape[a] + 1 for a in (1, 2))
-    tile = _tile(x.shape[1], x.shape[2], kernel, min(x.shape[3], dy.shape[3]), pads)
-    return winograd.weight_gradient(x, dy, tile) if tile else _correlate(x, dy, pads)
+    kernel = [x.shape[a] + 2 * pads[a - 1] - dy.shape[a] + 1 for a in (1, 2)]
+    serves = _winograd_serves(x, (*kernel, x.shape[3], dy.shape[3]), pads)
+    return winograd.weight_gradient(x, dy) if serves else _correlate(x, dy, pads)
 
 
 _loop_safe = _closed_family(_direct, _correlate)

@@ -12,70 +12,64 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-# B^T, G and A^T by m.
-_INPUT = {
-    2: np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], float),
-    4: np.array(
-        [
-            [4, 0, -5, 0, 1, 0],
-            [0, -4, -4, 1, 1, 0],
-            [0, 4, -4, -1, 1, 0],
-            [0, -2, -1, 2, 1, 0],
-            [0, 2, -1, -2, 1, 0],
-            [0, 4, 0, -5, 0, 1],
-        ],
-        float,
-    ),
-}
-_KERNEL = {
-    2: np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2,
-    4: np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
-}
-_OUTPUT = {
-    2: np.array([[1, 1, 1, 0], [0, 1, -1, -1]], float),
-    4: np.array(
-        [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], float
-    ),
-}
+TILE = 4
+
+# B^T, G and A^T for m = TILE.
+_INPUT = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    float,
+)
+_KERNEL = (
+    np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], float) / 24
+)
+_OUTPUT = np.array(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], float
+)
+_SIDE = TILE + 2
 
 
-def convolve(x: Array, w: Array, tile: int) -> Array:
-    """3x3 convolution with padding 1; height and width are multiples of `tile`, 2 or 4."""
+def convolve(x: Array, w: Array) -> Array:
+    """3x3 convolution with padding 1; height and width are multiples of TILE."""
     n, height, width, channels = x.shape
-    rows, columns, out = height // tile, width // tile, w.shape[-1]
-    kernels = _both_axes(_KERNEL[tile], w.reshape(9, -1)).reshape(-1, channels, out)
-    products = lax.dot_general(_tiles(x, tile), kernels, (((2,), (1,)), ((0,), (0,))))
-    y = _both_axes(_OUTPUT[tile], products.reshape(len(kernels), -1))
-    y = y.reshape(tile, tile, n, rows, columns, out).transpose(2, 3, 0, 4, 1, 5)
+    rows, columns, out = height // TILE, width // TILE, w.shape[-1]
+    kernels = _both_axes(_KERNEL, w.reshape(9, -1)).reshape(-1, channels, out)
+    products = lax.dot_general(_tiles(x), kernels, (((2,), (1,)), ((0,), (0,))))
+    y = _both_axes(_OUTPUT, products.reshape(len(kernels), -1))
+    y = y.reshape(TILE, TILE, n, rows, columns, out).transpose(2, 3, 0, 4, 1, 5)
     return y.reshape(n, height, width, out)
 
 
-def weight_gradient(x: Array, dy: Array, tile: int) -> Array:
-    """Gradient of <convolve(x, w, tile), dy> in w; XLA shares the tiles of x with `convolve`."""
+def weight_gradient(x: Array, dy: Array) -> Array:
+    """Gradient of <convolve(x, w), dy> in w; XLA shares the tiles of x with `convolve`."""
     n, height, width, out = dy.shape
-    rows, columns, channels = height // tile, width // tile, x.shape[-1]
-    parts = dy.reshape(n, rows, tile, columns, tile, out).transpose(2, 4, 0, 1, 3, 5)
-    products = _both_axes(_OUTPUT[tile].T, parts.reshape(tile * tile, -1))
+    rows, columns, channels = height // TILE, width // TILE, x.shape[-1]
+    parts = dy.reshape(n, rows, TILE, columns, TILE, out).transpose(2, 4, 0, 1, 3, 5)
+    products = _both_axes(_OUTPUT.T, parts.reshape(TILE**2, -1))
     products = products.reshape(-1, n * rows * columns, out)
-    kernels = lax.dot_general(_tiles(x, tile), products, (((1,), (1,)), ((0,), (0,))))
-    dw = _both_axes(_KERNEL[tile].T, kernels.reshape(len(products), -1))
+    kernels = lax.dot_general(_tiles(x), products, (((1,), (1,)), ((0,), (0,))))
+    dw = _both_axes(_KERNEL.T, kernels.reshape(len(products), -1))
     return dw.reshape(3, 3, channels, out)
 
 
-def _tiles(x: Array, tile: int) -> Array:
+def _tiles(x: Array) -> Array:
     """B^T d B of all overlapping tiles d: [position in the tile, tile, channel]."""
-    side, channels = tile + 2, x.shape[-1]
+    channels = x.shape[-1]
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     # Rows first, then columns: 2 (m + 2) strided copies instead of (m + 2)^2 compile much faster.
-    rows = jnp.stack([_strided(x, i, tile, 1) for i in range(side)])
-    tiles = jnp.stack([_strided(rows, j, tile, 3) for j in range(side)], 1)
-    return _both_axes(_INPUT[tile], tiles.reshape(side * side, -1)).reshape(
-        side * side, -1, channels
-    )
+    rows = jnp.stack([_strided(x, i, 1) for i in range(_SIDE)])
+    tiles = jnp.stack([_strided(rows, j, 3) for j in range(_SIDE)], 1)
+    return _both_axes(_INPUT, tiles.reshape(_SIDE**2, -1)).reshape(_SIDE**2, -1, channels)
 
 
-def _strided(x: Array, start: int, tile: int, axis: int) -> Array:
-    return lax.slice_in_dim(x, start, x.shape[axis] - 1 - tile + start, tile, axis)
+def _strided(x: Array, start: int, axis: int) -> Array:
+    return lax.slice_in_dim(x, start, x.shape[axis] - 1 - TILE + start, TILE, axis)
 
 
 def _both_axes(matrix: np.ndarray, x: Array) -> Array:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jdd import augment, evaluate
@@ -62,6 +65,16 @@ def test_another_strategy_or_length_is_another_protocol():
     assert experiment.with_epochs(found, 7).name == "dsa, crop_flip, 7 epochs"
     none = experiment.base_protocol("dsa", "cifar10", "none", "instance")
     assert none.augment() is None and experiment.augmentation_of(none) is None
+
+
+def test_the_protocols_of_dc_augment_as_dc_does():
+    protocol = evaluate.PROTOCOLS["dc-crop-noise"]
+    augmented, key, images = protocol.augment(), jax.random.key(0), jnp.ones((2, 8, 8, 1))
+    assert augmented is not None and protocol.augmenter == "dc"
+    expected = augment.dc_augment(key, images, "crop_noise")
+    np.testing.assert_array_equal(augmented(key, images), expected)
+    with pytest.raises(ValueError, match="unknown augmenter"):
+        evaluate.Protocol("mine", 1, augmenter="idc")
 
 
 def test_dsa_on_digits():
