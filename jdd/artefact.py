@@ -11,7 +11,6 @@ import dataclasses
 import importlib.metadata
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from jdd.files import write_atomically
 from jdd.names import one_of
 
 FORMAT_VERSION = 1
@@ -33,9 +33,9 @@ _OWN_TENSORS = ("images", "labels")
 
 
 def versions() -> dict[str, str]:
-    """The versions of jdd, jax, flax and Python that are running."""
+    """The versions of jdd, jax, jaxlib, flax and Python that are running."""
     found = {"python": platform.python_version()}
-    for package in ("jdd", "jax", "flax"):
+    for package in ("jdd", "jax", "jaxlib", "flax"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -259,8 +259,8 @@ class DistilledSet:
         # In C order: safetensors writes the memory as it lies.
         tensors = {k: np.array(v, order="C") for k, v in {**self.tensors, **self._own()}.items()}
         content = safetensors.numpy.save(tensors, metadata={_HEADER_KEY: text})
-        _write_atomically(path, content)
-        _write_atomically(beside, (text + "\n").encode())
+        write_atomically(path, content)
+        write_atomically(beside, (text + "\n").encode())
         return path
 
     @classmethod
@@ -334,18 +334,6 @@ class DistilledSet:
             for label, n in enumerate(np.bincount(self.labels, minlength=classes)):
                 name = self.metadata.class_names[label]
                 _require(n == self.ipc, f"class {name!r} has {n} images, but ipc is {self.ipc}")
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _row(values: tuple[float, ...]) -> np.ndarray:

@@ -21,13 +21,24 @@ import jax
 import numpy as np
 from common import gradient_gflop, interleaved, machine, matrix_product, peak_memory_mb, write
 
+from jdd import nn
 from jdd.data import Split, class_table
 from jdd.methods import Loops, advance, dsa
-from jdd.nn import convnet
+
+CONVOLUTIONS = {
+    "lax": nn.lax_conv,
+    "loop_safe": nn.loop_safe_conv,
+    "winograd": nn.winograd_conv,
+}
+
+
+def over(word: str) -> str | int:
+    """A strategy over classes from the command line."""
+    return int(word) if word.isdigit() else word
 
 
 def ours(
-    ipc: int, num_classes: int, over_classes: str | None, per_class: int
+    ipc: int, num_classes: int, options: argparse.Namespace, per_class: int = 300
 ) -> tuple[Any, float, float]:
     """A function that runs one iteration; temporaries in MB; compile time in seconds."""
     rng = np.random.default_rng(0)
@@ -35,9 +46,8 @@ def ours(
     labels = np.repeat(np.arange(num_classes, dtype=np.int32), per_class)
     table = class_table(Split(images, labels), num_classes, (0.5,) * 3, (0.25,) * 3)
     # One update per network: the matching iteration alone, at every IPC, on both sides.
-    method = dsa(
-        convnet(num_classes, (32, 32, 3)), ipc, loops=Loops(1000, 1, 0), over_classes=over_classes
-    )
+    model = nn.convnet(num_classes, (32, 32, 3), conv=CONVOLUTIONS.get(options.conv))
+    method = dsa(model, ipc, loops=Loops(1000, 1, 0), over_classes=options.over_classes)
     state = method.init(jax.random.key(0), table)
     run = advance(method, 1)
     start = time.perf_counter()
@@ -76,14 +86,15 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=4, help="each op of the augmentation is drawn at random"
     )
-    parser.add_argument("--over-classes", default=None)
+    parser.add_argument("--over-classes", type=over, help="map, vmap or k at a time")
+    parser.add_argument("--conv", choices=CONVOLUTIONS, help="default: the platform's")
     parser.add_argument("--out")
     options = parser.parse_args()
     product, product_gflop = matrix_product()
     rows = []
     for ipc in options.ipc:
-        iterate, temporaries, compile_seconds = ours(ipc, 10, options.over_classes, 300)
-        more_classes = ours(ipc, 20, options.over_classes, 300)[1]
+        iterate, temporaries, compile_seconds = ours(ipc, 10, options)
+        more_classes = ours(ipc, 20, options)[1]
         functions = {"ours": iterate, "product": product}
         if options.original:
             functions["original"] = original(options.original, ipc, 10)

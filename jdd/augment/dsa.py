@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from jax import Array
 
 from jdd.augment import ops
 from jdd.augment.one_of import one_of
+from jdd.names import did_you_mean
 
 OPS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 #: The paper's strategy for FashionMNIST, CIFAR-10 and CIFAR-100.
@@ -85,10 +85,8 @@ def parse_strategy(strategy: str, allowed: tuple[str, ...] = OPS) -> tuple[str, 
     names = tuple(strategy.split("_"))
     for name in names:
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
             raise ValueError(
-                f"unknown op {name!r} in strategy {strategy!r}{hint} "
+                f"unknown op {name!r} in strategy {strategy!r}{did_you_mean(name, allowed)} "
                 f'(allowed: {", ".join(allowed)}, joined by "_", or "none")'
             )
     return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``jdd`` with these arguments (the program's own if None) and returns the exit code.
 
     0: done. 1: a run went wrong. 2: a value is not possible; nothing was written. 130: stopped by
-    the user.
+    the user. With JDD_TRACEBACK=1 in the environment, what the library refused comes with its
+    traceback.
     """
     from jdd.cli.parse import parse
 
@@ -39,7 +41,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         return _fail(1, error)
+    except Exception as error:
+        if (message := _explained(error)) is None:
+            raise
+        if os.environ.get("JDD_TRACEBACK") == "1":
+            traceback.print_exc()
+        return _fail(1, message)
     return 0
+
+
+def _explained(error: Exception) -> str | None:
+    """A line for what the library, or JAX while it runs, refuses; None for a defect of ours."""
+    if isinstance(error, ValueError):
+        return one_line(error)
+    # An error of JAX can only come where it was imported.
+    jax = sys.modules.get("jax")
+    if jax is None or not isinstance(error, jax.errors.JaxRuntimeError):
+        return None
+    first = one_line((str(error).strip().splitlines() or [""])[0])
+    if "RESOURCE_EXHAUSTED" in str(error):
+        return (
+            f"out of memory: {first} (jdd distill needs less with --over-classes map or a smaller "
+            "--real-batch)"
+        )
+    return first
 
 
 def _run(command: object, arguments: Sequence[str]) -> None:
@@ -87,6 +112,6 @@ def _cache_folder() -> Path:
     return Path(base) / "jdd" / "jax"
 
 
-def _fail(code: int, error: Exception) -> int:
+def _fail(code: int, error: Exception | str) -> int:
     print(f"jdd: error: {one_line(error)}", file=sys.stderr, flush=True)
     return code

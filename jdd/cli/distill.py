@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from jdd import methods
+from jdd import evaluate, methods
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.cli import loop, report, scoring
 from jdd.cli.errors import Interrupted, RunError, blame
@@ -22,6 +22,9 @@ from jdd.cli.options import Distill
 from jdd.cli.places import SET, run_folder
 from jdd.cli.progress import Reporter, duration, reporter
 from jdd.cli.run_directory import RunDirectory
+
+# Given a key and a callback (networks done, of how many), the accuracies.
+Training = Callable[[jax.Array, Callable[[int, int], None]], evaluate.Evaluation]
 
 _SMALL = 5000
 _START = {"real": "random real images", "noise": "noise"}
@@ -37,7 +40,8 @@ def distill(command: Distill, argv: Sequence[str]) -> None:
     """
     out = report.console()
     experiment = prepare(command)
-    config = {"options": experiment.options, "versions": versions(), "device": report.device()}
+    now = {"versions": versions(), "device": report.device()}
+    config = {"options": experiment.options, **now}
     run = RunDirectory.open(run_folder(command), config, resume=command.run.resume)
     if (run.path / "result.json").exists():
         out.print(f"{run.path} is complete.", soft_wrap=True)
@@ -133,16 +137,16 @@ class Session:
         score = self._score(
             step,
             "distilled images",
-            self.experiment.protocol,
-            lambda key, done: scoring.of_set(
+            lambda key, done: evaluate.evaluate(
                 key,
-                self.experiment.model,
+                self.experiment.eval_model,
                 images.reshape(-1, *images.shape[2:]),
                 labels.reshape(-1),
                 self.experiment.test,
                 self.experiment.protocol,
-                networks,
-                done,
+                num_networks=networks,
+                networks_per_dispatch=scoring.networks_per_dispatch(),
+                report=done,
             ),
             key=jax.random.fold_in(jax.random.fold_in(self.key, 1), step),
         )
@@ -156,18 +160,19 @@ class Session:
         experiment, options = self.experiment, self.experiment.options
         networks = options["eval_networks"]
         sets = min(5, networks)
-        common = (experiment.model, experiment.train, experiment.test)
+        common = (experiment.eval_model, experiment.train, experiment.test)
+        group = scoring.networks_per_dispatch()
         self._baseline(
             "random real images",
-            experiment.protocol,
-            lambda key, done: scoring.of_random_real(
+            lambda key, done: evaluate.random_real_sets(
                 key,
                 *common,
                 options["ipc"],
                 experiment.protocol,
                 sets=sets,
-                networks=-(-networks // sets),
-                on_network=done,
+                num_networks=-(-networks // sets),
+                networks_per_dispatch=group,
+                report=done,
             ),
             key=jax.random.fold_in(self.key, 2),
         )
@@ -175,18 +180,19 @@ class Session:
         if options["whole"] == "yes" or (options["whole"] == "auto" and small):
             self._baseline(
                 "whole training set",
-                scoring.WHOLE,
-                lambda key, done: scoring.of_whole(key, *common, 1, done),
+                lambda key, done: evaluate.whole_set(
+                    key, *common, networks_per_dispatch=group, report=done
+                ),
                 key=jax.random.fold_in(self.key, 3),
             )
         return _recorded(self.run.metrics())
 
-    def _baseline(self, images: str, protocol: Any, train: Any, *, key: Any) -> None:
+    def _baseline(self, images: str, train: Training, *, key: jax.Array) -> None:
         if not any(r.get("baseline") == images for r in self.run.metrics()):
-            score = self._score(self.total, images, protocol, train, key=key)
+            score = self._score(self.total, images, train, key=key)
             self.run.append({"step": self.total, "baseline": images, "score": score.record()})
 
-    def _score(self, step: int, images: str, protocol: Any, train: Any, *, key: Any) -> Any:
+    def _score(self, step: int, images: str, train: Training, *, key: jax.Array) -> scoring.Score:
         def done(n: int, networks: int) -> None:
             self.progress.training(f"evaluating {images}", n, networks)
             if self.interrupt.asked and n < networks:
@@ -194,9 +200,9 @@ class Session:
 
         began = time.perf_counter()
         found = train(key, done)
-        seconds = round(time.perf_counter() - began, 3)
-        score = scoring.Score(images, found.tolist(), protocol.name, protocol.describe(), seconds)
-        took = f"{report.count(len(found), 'network')} in {duration(seconds)}"
+        score = scoring.Score.of(images, found, time.perf_counter() - began)
+        networks = report.count(len(score.accuracies), "network")
+        took = f"{networks} in {duration(score.seconds)}"
         self.progress.note(f"update {step}/{self.total}: {images}: {score} ({took})")
         return score
 
@@ -246,6 +252,7 @@ class Session:
                 "mean": score.mean,
                 "std": score.std,
                 "networks": len(score.accuracies),
+                "network": score.network,
                 "protocol": score.protocol,
             }
             for score in scores
@@ -269,6 +276,8 @@ class Session:
                     ),
                 },
                 "updates": self.total,
+                "network": self.experiment.model.name,
+                "eval_network": self.experiment.eval_model.name,
                 "temporaries_mb": temporaries and round(temporaries / 1e6, 1),
                 "peak_memory_mb": report.peak_memory_mb(),
                 "device": report.device(),
@@ -287,11 +296,7 @@ def evaluation_steps(experiment: Experiment) -> list[int]:
 def _recorded(metrics: Sequence[dict[str, Any]]) -> list[scoring.Score]:
     """The final score of the set, then the baselines."""
     final = [r for r in metrics if "accuracy" in r][-1:] + [r for r in metrics if "baseline" in r]
-    return [scoring.Score(**_fields(record["score"])) for record in final]
-
-
-def _fields(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in ("mean", "std")}
+    return [scoring.Score.read(record["score"]) for record in final]
 
 
 def _program_text(temporaries: int | None, seconds: float) -> str:
@@ -315,16 +320,17 @@ def _facts(experiment: Experiment, run: RunDirectory, step: int) -> dict[str, st
     if loops.interpolated:
         each += " (the paper has no values for this IPC: interpolated)"
     where = str(run.path) + (f", from update {step}" if step else "")
-    if run.config["versions"] != versions():
-        began = ", ".join(f"{name} {version}" for name, version in run.config["versions"].items())
-        where += f"; begun with {began}, so that bits may differ"
     device = report.device()
+    if changed := run.changed({"versions": versions(), "device": device}):
+        where += f"; begun with {'; '.join(changed)}: bits may differ"
     cores = f", {device['cores']} cores" if "cores" in device else ""
     return {
         "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.train)} train and "
         f"{len(dataset.test)} test images of {shape}",
         "method": method,
         "network": f"{experiment.model.name}, width {options['width']}, {parameters} parameters",
+        "evaluation": f"{experiment.eval_model.name}, width {options['width']}; protocol "
+        f"{experiment.protocol.name}",
         "loops": each,
         "device": f"{device['count']} x {device['kind']}{cores}; jax {jax.__version__}",
         "run": where,

@@ -64,7 +64,8 @@ def grid(
     images, the rows stand in several blocks side by side. Within a class images keep their order.
 
     Args:
-        images: uint8 ``[N, H, W, C]`` of 1 or 3 channels.
+        images: uint8 ``[N, H, W, C]``. One channel, or the mean of two, is drawn grey; of more than
+            three, the first three are red, green and blue.
         labels: integers ``[N]``.
         class_names: one name for each label.
         path: the PNG to write.
@@ -79,6 +80,7 @@ def grid(
     """
     images, labels = np.asarray(images), np.asarray(labels)
     _check_images(images, labels, len(class_names), scale)
+    images = _drawable(images)
     height, width = images.shape[1:3]
     columns = int(np.bincount(labels).max())
     if scale is None:
@@ -147,9 +149,9 @@ def curves(
 
 
 def _check_images(images: np.ndarray, labels: np.ndarray, classes: int, scale: int | None) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+    if images.dtype != np.uint8 or images.ndim != 4:
         given = f"{images.dtype} {list(images.shape)}"
-        raise ValueError(f"images to draw must be uint8 [N, H, W, 1 or 3], not {given}")
+        raise ValueError(f"images to draw must be uint8 [N, H, W, C], not {given}")
     if not images.size:
         raise ValueError("there are no images to draw")
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
@@ -160,6 +162,13 @@ def _check_images(images: np.ndarray, labels: np.ndarray, classes: int, scale: i
         raise ValueError(f"labels run from {there}, but there are {classes} class names")
     if scale is not None and scale < 1:
         raise ValueError(f"scale is {scale}, but must be at least 1")
+
+
+def _drawable(images: np.ndarray) -> np.ndarray:
+    """The images with 1 or 3 channels."""
+    if images.shape[-1] == 2:
+        return np.rint(images.mean(axis=-1, keepdims=True)).astype(np.uint8)
+    return images[..., :3]
 
 
 def _shortened(name: str, font: Any) -> str:

@@ -6,22 +6,29 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jdd import data
 from jdd import evaluate as protocols
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.cli import report, scoring
 from jdd.cli.errors import UsageError, blame, require
-from jdd.cli.experiment import load, network, with_epochs
+from jdd.cli.experiment import (
+    base_protocol,
+    check_augmentation,
+    default_eval_norm,
+    load,
+    network,
+    with_epochs,
+)
 from jdd.cli.options import DataOptions, Evaluate, NetworkOptions
 from jdd.cli.places import new_file, set_file
 from jdd.cli.progress import Reporter, duration, reporter
+from jdd.files import write_atomically
 from jdd.names import one_of
 from jdd.nn import Model
 
@@ -37,7 +44,7 @@ class _Setting(NamedTuple):
 
 class _Row(NamedTuple):
     images: str
-    train: Callable[[scoring.OnNetwork], np.ndarray]
+    train: Callable[[Callable[[int, int], None]], protocols.Evaluation]
 
 
 def evaluate(command: Evaluate) -> None:
@@ -57,7 +64,7 @@ def evaluate(command: Evaluate) -> None:
     out = report.console()
     report.facts(out, _facts(setting))
     with reporter(None, 0) as progress:
-        scores = [_timed(row, setting.protocol, progress) for row in rows]
+        scores = [_timed(row, progress) for row in rows]
     report.scores(out, scores)
     if file is not None:
         content = {
@@ -70,14 +77,14 @@ def evaluate(command: Evaluate) -> None:
             "device": report.device(),
             "versions": versions(),
         }
-        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _random(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     ipc = 1 if command.ipc is None else command.ipc
     with blame("--protocol"):
         name = one_of("protocol", command.protocol or "dc", protocols.PROTOCOLS)
-    setting = _setting(command, DataOptions(), {}, protocols.PROTOCOLS[name], None)
+    setting = _setting(command, DataOptions(), {}, lambda *_: protocols.PROTOCOLS[name], None)
     smallest = int(setting.dataset.class_counts().min())
     require(
         1 <= ipc <= smallest,
@@ -98,11 +105,14 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     with blame("SET"):
         distilled = DistilledSet.load(set_file(command.set))
     metadata = distilled.metadata
-    options = dict(metadata.options)
+    with blame("SET"):
+        options = _options(metadata)
     meant = DataOptions(
         data=options.get("data", metadata.dataset), classes=tuple(options.get("classes", ()))
     )
-    setting = _setting(command, meant, options, _protocol(command, metadata), metadata)
+    setting = _setting(
+        command, meant, options, lambda *about: _protocol(command, metadata, *about), metadata
+    )
     dataset = setting.dataset
     require(
         dataset.image_shape == distilled.image_shape,
@@ -115,14 +125,15 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     rows = [
         _Row(
             f"distilled images, {distilled.ipc} per class",
-            lambda done: scoring.of_set(
+            lambda done: protocols.evaluate(
                 key,
                 setting.model,
                 *images,
                 setting.test,
                 setting.protocol,
-                command.networks,
-                done,
+                num_networks=command.networks,
+                networks_per_dispatch=scoring.networks_per_dispatch(),
+                report=done,
             ),
         )
     ]
@@ -143,7 +154,7 @@ def _random_row(command: Evaluate, setting: _Setting, ipc: int, sets: int, netwo
     key = jax.random.fold_in(jax.random.key(command.seed), 1)
     return _Row(
         f"random real images, {ipc} per class, {report.count(sets, 'set')}",
-        lambda done: scoring.of_random_real(
+        lambda done: protocols.random_real_sets(
             key,
             setting.model,
             setting.train,
@@ -151,19 +162,19 @@ def _random_row(command: Evaluate, setting: _Setting, ipc: int, sets: int, netwo
             ipc,
             setting.protocol,
             sets=sets,
-            networks=networks,
-            on_network=done,
+            num_networks=networks,
+            networks_per_dispatch=scoring.networks_per_dispatch(),
+            report=done,
         ),
     )
 
 
-def _timed(row: _Row, protocol: protocols.Protocol, progress: Reporter) -> scoring.Score:
+def _timed(row: _Row, progress: Reporter) -> scoring.Score:
     began = time.perf_counter()
     found = row.train(lambda n, total: progress.training(row.images, n, total))
-    seconds = round(time.perf_counter() - began, 3)
-    score = scoring.Score(row.images, found.tolist(), protocol.name, protocol.describe(), seconds)
-    networks = report.count(len(found), "network")
-    progress.note(f"{row.images}: {score} ({networks} in {duration(seconds)})")
+    score = scoring.Score.of(row.images, found, time.perf_counter() - began)
+    networks = report.count(len(score.accuracies), "network")
+    progress.note(f"{row.images}: {score} ({networks} in {duration(score.seconds)})")
     return score
 
 
@@ -171,14 +182,16 @@ def _setting(
     command: Evaluate,
     meant: DataOptions,
     options: dict[str, Any],
-    protocol: protocols.Protocol,
+    protocol_for: Callable[[str, str], protocols.Protocol],
     metadata: Metadata | None,
 ) -> _Setting:
     """The data, network and protocol: the command's where it says so, else those that are meant."""
-    protocol = with_epochs(protocol, command.eval_epochs)
+    name = command.data or meant.data
+    norm = _first(command.norm, options.get("norm"), NetworkOptions.norm)
+    protocol = with_epochs(protocol_for(name, norm), command.eval_epochs)
     dataset = load(
         DataOptions(
-            data=command.data or meant.data,
+            data=name,
             data_dir=command.data_dir,
             classes=command.classes or meant.classes,
         )
@@ -188,6 +201,7 @@ def _setting(
             f"the set stands for {metadata.dataset}, whose classes are not those of {dataset.name} "
             "(option --data)"
         )
+    check_augmentation(protocol, dataset, "--protocol")
     # Networks see the test images in the space of the set they were trained on.
     space = dataset if metadata is None else metadata
     chosen = {
@@ -213,12 +227,60 @@ def _setting(
     )
 
 
-def _protocol(command: Evaluate, metadata: Metadata) -> protocols.Protocol:
+def _options(metadata: Metadata) -> dict[str, Any]:
+    """What the run that made a set says about data and network; "norm" is that of its evaluation.
+
+    Raises:
+      ValueError: if a value is of the wrong type: a set need not be made by this command line.
+    """
+    options: dict[str, Any] = {}
+    for name, (kind, is_it) in _KINDS.items():
+        if name in metadata.options:
+            value = metadata.options[name]
+            if not is_it(value):
+                raise ValueError(
+                    f"the options of the set: {name} is {json.dumps(value)}, not {kind}"
+                )
+            options[name] = value
+    trained = options.get("norm", NetworkOptions.norm)
+    options["norm"] = options.pop("eval_norm", default_eval_norm(trained))
+    return options
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+_KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "data": ("a text", _is_text),
+    "classes": ("a list of texts", _is_texts),
+    "width": ("a whole number", _is_whole),
+    "depth": ("a whole number", _is_whole),
+    "norm": ("a text", _is_text),
+    "eval_norm": ("a text", _is_text),
+    "activation": ("a text", _is_text),
+    "pooling": ("a text", _is_text),
+}
+
+
+def _protocol(command: Evaluate, metadata: Metadata, name: str, norm: str) -> protocols.Protocol:
+    """The protocol for a data set and the norm of the evaluation network."""
     known = protocols.PROTOCOLS
     if command.protocol is not None:
         with blame("--protocol"):
             return known[one_of("protocol", command.protocol, known)]
     if metadata.protocol in known:
+        # DC's goes by the network that is evaluated, and the command may have chosen another one.
+        if metadata.protocol.split("-")[0] == "dc" and command.norm is not None:
+            return base_protocol("dc", name, norm)
         return known[metadata.protocol]
     # A strategy of its own: "dsa, color_crop" is the protocol "dsa" with that augmentation.
     base = known.get(metadata.protocol.split(",")[0])
@@ -228,7 +290,8 @@ def _protocol(command: Evaluate, metadata: Metadata) -> protocols.Protocol:
             f"choose one of {', '.join(known)} (option --protocol)"
         )
     strategy = metadata.augmentation.strategy if metadata.augmentation else "none"
-    return dataclasses.replace(base, name=metadata.protocol, augmentation=strategy)
+    with blame("SET"):
+        return dataclasses.replace(base, name=metadata.protocol, augmentation=strategy)
 
 
 def _first(*values: Any) -> Any:

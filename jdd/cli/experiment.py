@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from jdd import augment, data, evaluate, matching, methods, nn, synthetic
 from jdd.artefact import Augmentation
-from jdd.cli.errors import blame, require
-from jdd.cli.options import DataOptions, Distill, Dsa, NetworkOptions
-from jdd.names import one_of
+from jdd.cli.errors import UsageError, blame, require
+from jdd.cli.options import DataOptions, Distill, NetworkOptions
+from jdd.names import did_you_mean, one_of
 
 DISTANCES: dict[str, Callable[[], matching.Stage]] = {
     "layerwise-cosine": matching.layerwise_cosine,
@@ -35,7 +40,8 @@ class Experiment(NamedTuple):
       options: every option that makes one run another, resolved (JSON).
       dataset: in host memory.
       train, test: on the device.
-      model: the network.
+      model: the network that is matched on.
+      eval_model: the network of evaluations.
       method: as pure functions.
       meant: the protocol that belongs to the method.
       protocol: the one that is used, with another number of epochs if the user wants that.
@@ -48,6 +54,7 @@ class Experiment(NamedTuple):
     train: data.ClassTable
     test: data.ClassTable
     model: nn.Model
+    eval_model: nn.Model
     method: methods.Method
     meant: evaluate.Protocol
     protocol: evaluate.Protocol
@@ -83,25 +90,26 @@ def prepare(command: Distill) -> Experiment:
         "distance": DISTANCES[command.loop.distance](),
         "over_classes": over_classes,
     }
-    strategy = None
-    if isinstance(command, Dsa):
-        strategy = command.strategy or default_strategy(command.data.data)
-        with blame("--strategy"):
-            _check_square(strategy, dataset)
-            given["strategy"] = strategy
-            augment.parse_strategy(strategy)
-        method = methods.dsa(model, command.ipc, **given)
-    else:
-        method = methods.dc(model, command.ipc, **given)
-    meant = base_protocol(command.method, command.data.data, strategy, command.network.norm)
+    own = _own(command)
+    eval_norm = command.report.eval_norm or default_eval_norm(command.network.norm)
+    entry = methods.METHODS[command.method]
+    meant = base_protocol(command.method, command.data.data, eval_norm, **own)
+    check_augmentation(meant, dataset, "--strategy" if "strategy" in own else "--eval-norm")
+    resolved = {
+        **_resolved(command, loops),
+        **own,
+        "eval_norm": eval_norm,
+        "train_split": fingerprint(dataset),
+    }
     return Experiment(
         command.method,
-        _resolved(command, loops, strategy),
+        resolved,
         dataset,
         data.class_table(dataset.train, dataset.num_classes, dataset.mean, dataset.std),
         data.class_table(dataset.test, dataset.num_classes, dataset.mean, dataset.std),
         model,
-        method,
+        _eval_network(command.network, eval_norm, dataset),
+        entry.factory(model, command.ipc, **given, **own),
         meant,
         with_epochs(meant, command.report.eval_epochs),
         augmentation_of(meant),
@@ -154,20 +162,61 @@ def with_epochs(protocol: evaluate.Protocol, epochs: int | None) -> evaluate.Pro
     return dataclasses.replace(protocol, name=f"{protocol.name}, {epochs} epochs", epochs=epochs)
 
 
-def base_protocol(method: str, dataset: str, strategy: str | None, norm: str) -> evaluate.Protocol:
+def base_protocol(method: str, dataset: str, eval_norm: str, **own: Any) -> evaluate.Protocol:
     """The protocol that belongs to a method: the papers' where they have one."""
-    known = evaluate.PROTOCOLS
-    if method == "dsa":
-        for name in ("dsa", "dsa-no-flip"):
-            if known[name].augmentation == strategy:
-                return known[name]
-        return dataclasses.replace(
-            known["dsa"], name=f"dsa, {strategy}", augmentation=strategy or "none"
-        )
-    # The original augments DC's evaluation for networks with BatchNorm, and on MNIST.
-    if norm == "batch":
-        return known["dc-crop-noise"]
-    return known["dc-crop-scale-rotate" if base_name(dataset) == "mnist" else "dc"]
+    return methods.METHODS[method].protocol(base_name(dataset), eval_norm=eval_norm, **own)
+
+
+def default_eval_norm(norm: str) -> str:
+    """The norm of evaluation networks: the papers evaluate on instance norm what BatchNorm matched."""
+    return "instance" if norm == "batch" else norm
+
+
+def check_augmentation(protocol: evaluate.Protocol, dataset: data.Dataset, option: str) -> None:
+    """Refuses a protocol whose augmentation does not take the images, before anything is trained.
+
+    Raises:
+      UsageError: one line that names the option.
+    """
+    augmentation = protocol.augment()
+    if augmentation is None:
+        return
+    images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
+    try:
+        jax.eval_shape(augmentation, jax.random.key(0), images)
+    except ValueError:
+        height, width, _ = dataset.image_shape
+        raise UsageError(
+            f"the augmentation {protocol.augmentation} of the protocol {protocol.name} takes square "
+            f"images, and those of {dataset.name} are {height}x{width} (option {option})"
+        ) from None
+
+
+def fingerprint(dataset: data.Dataset) -> str:
+    """A short hash of the training images, their labels and their normalisation."""
+    train = dataset.train
+    digest = hashlib.blake2b(digest_size=8)
+    for array in (train.images, train.labels):
+        digest.update(np.ascontiguousarray(array).reshape(-1))
+    digest.update(repr((train.images.shape, dataset.mean, dataset.std)).encode())
+    return digest.hexdigest()
+
+
+def _eval_network(options: NetworkOptions, norm: str, dataset: data.Dataset) -> nn.Model:
+    chosen = dataclasses.asdict(options) | {"norm": norm}
+    with blame("--eval-norm"):
+        return nn.convnet(dataset.num_classes, dataset.image_shape, **chosen)
+
+
+def _own(command: Distill) -> dict[str, Any]:
+    """The method's own options, resolved."""
+    own = command.own()
+    if "strategy" in own:
+        given = own["strategy"]
+        with blame("--strategy"):
+            strategy = default_strategy(command.data.data) if given is None else given
+            own["strategy"] = strategy if augment.parse_strategy(strategy) else "none"
+    return own
 
 
 def _check_numbers(command: Distill) -> None:
@@ -204,11 +253,18 @@ def _loops(command: Distill) -> methods.Loops:
 
 
 def _over_classes(given: str | None) -> str | int | None:
-    if given is None or not given.lstrip("-").isdecimal():
-        with blame("--over-classes"):
-            return given and one_of("over-classes", given, ["map", "vmap", "a number"])
-    require(int(given) >= 1, "--over-classes", f"must be at least 1, got {given}")
-    return int(given)
+    if given is None or given in ("map", "vmap"):
+        return given
+    try:
+        number = int(given)
+    except ValueError:
+        hint = did_you_mean(given, ["map", "vmap"])
+        raise UsageError(
+            f"unknown over-classes {given!r}{hint} (allowed: map, vmap, or a whole number of at "
+            "least 1) (option --over-classes)"
+        ) from None
+    require(number >= 1, "--over-classes", f"must be at least 1, got {given}")
+    return number
 
 
 def _start(init: str) -> Callable[..., Any]:
@@ -216,20 +272,11 @@ def _start(init: str) -> Callable[..., Any]:
         return INITIAL[one_of("init", init, INITIAL)]
 
 
-def _check_square(strategy: str, dataset: data.Dataset) -> None:
-    height, width, _ = dataset.image_shape
-    if height != width and augment.parse_strategy(strategy):
-        raise ValueError(
-            f"the augmentations take square images, and those of {dataset.name} are {height}x{width}: "
-            "use none"
-        )
-
-
-def _resolved(command: Distill, loops: methods.Loops, strategy: str | None) -> dict[str, Any]:
+def _resolved(command: Distill, loops: methods.Loops) -> dict[str, Any]:
     """Every option but those that say where files lie and when they are written."""
     eval_networks = command.report.eval_networks
     eval_every = command.report.eval_every
-    resolved = {
+    return {
         "method": command.method,
         "data": command.data.data,
         "classes": list(command.data.classes),
@@ -243,6 +290,3 @@ def _resolved(command: Distill, loops: methods.Loops, strategy: str | None) -> d
         "eval_networks": eval_networks or default_eval_networks(command.data.data),
         "eval_every": -(-loops.networks // 2) if eval_every is None else eval_every,
     }
-    if strategy is not None:
-        resolved["strategy"] = strategy
-    return resolved

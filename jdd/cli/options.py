@@ -41,7 +41,7 @@ class DataOptions:
 
 @dataclasses.dataclass(frozen=True)
 class NetworkOptions:
-    """The ConvNet that is matched on and evaluated with."""
+    """The ConvNet that is matched on, and but for its norm evaluated with."""
 
     width: Annotated[int, _number("CHANNELS", "Channels of every block.")] = 128
     depth: Annotated[
@@ -110,6 +110,14 @@ class ReportOptions:
             "EPOCHS", "the protocol's", "Epochs of an evaluation network; changes the protocol."
         ),
     ] = None
+    eval_norm: Annotated[
+        str | None,
+        _chosen(
+            "NAME",
+            "as --norm; instance for batch, as in the papers",
+            "Norm of the evaluation networks.",
+        ),
+    ] = None
     whole: Annotated[
         Literal["auto", "yes", "no"],
         arg(help="Also train on the whole real set; auto: where that is short."),
@@ -144,6 +152,12 @@ class Distill:
     loop: LoopOptions = dataclasses.field(default_factory=LoopOptions)
     network: NetworkOptions = dataclasses.field(default_factory=NetworkOptions)
     report: ReportOptions = dataclasses.field(default_factory=ReportOptions)
+
+    def own(self) -> dict[str, Any]:
+        """The options that this method has and others have not."""
+        common = {field.name for field in dataclasses.fields(Distill)}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in common]
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +230,9 @@ class Evaluate:
     ] = "random"
     width: Annotated[int | None, _chosen("CHANNELS", "the set's, or 128", "Of the network.")] = None
     depth: Annotated[int | None, _chosen("BLOCKS", "the set's, or 3", "Of the network.")] = None
-    norm: Annotated[str | None, _chosen("NAME", "the set's, or instance", "Of the network.")] = None
+    norm: Annotated[
+        str | None, _chosen("NAME", "the set's for evaluation, or instance", "Of the network.")
+    ] = None
     activation: Annotated[str | None, _chosen("NAME", "the set's, or relu", "Of the network.")] = (
         None
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import resource
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,7 +41,8 @@ def scores(out: Console, entries: Sequence[Score]) -> None:
     out.print(table)
     for recipe in dict.fromkeys(score.recipe for score in entries):
         out.print(recipe, soft_wrap=True, markup=False)
-    out.print("Mean and population standard deviation over networks.")
+    networks = ", ".join(dict.fromkeys(score.network for score in entries))
+    out.print(f"Mean and population standard deviation over networks ({networks}).", soft_wrap=True)
 
 
 def count(n: int, what: str) -> str:
@@ -64,8 +65,12 @@ def device() -> dict[str, Any]:
 
 def peak_memory_mb() -> dict[str, float]:
     """The largest memory that the process, and its accelerator, have held so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
+    peak = {}
+    with contextlib.suppress(ImportError):
+        import resource  # POSIX only
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
     stats = jax.devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         peak["device"] = stats["peak_bytes_in_use"] / 1e6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,10 @@ from typing import Any
 from jdd.checkpoint import Checkpoints
 from jdd.cli.errors import UsageError, one_line
 from jdd.cli.places import check_run_folder
+from jdd.files import write_atomically
+
+# What an entry of the options is told by, where that is not an option of its name.
+_TOLD_BY = {"train_split": "--data", "method": "METHOD"}
 
 
 class RunDirectory:
@@ -60,6 +63,20 @@ class RunDirectory:
         _refuse_differences(path, options, fresh["options"])
         return cls(path, saved)
 
+    def changed(self, now: Mapping[str, Any]) -> list[str]:
+        """In words, how versions and device differ from those that the run began with.
+
+        Not a reason to refuse, but bits may differ.
+        """
+        texts = []
+        for part in ("versions", "device"):
+            began, given = self.config.get(part), dict(now[part])
+            began = began if isinstance(began, dict) else {}
+            for name in [*began, *(name for name in given if name not in began)]:
+                if began.get(name) != given.get(name):
+                    texts.append(f"{name} {_said(began.get(name))}, now {_said(given.get(name))}")
+        return texts
+
     def append(self, record: Mapping[str, Any]) -> None:
         """Adds one line to ``metrics.jsonl``."""
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
@@ -91,14 +108,16 @@ class RunDirectory:
         self._write(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     def _write(self, name: str, text: str) -> None:
-        temporary = self.path / f".{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, self.path / name)
+        write_atomically(self.path / name, text.encode())
+
+
+def _said(value: Any) -> str:
+    return "unknown" if value is None else str(value)
 
 
 def _refuse_differences(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in [*saved, *(name for name in now if name not in saved)]:
         if saved.get(name) != now.get(name):
             was, given = json.dumps(saved.get(name)), json.dumps(now.get(name))
-            option = "--" + name.replace("_", "-")
+            option = _TOLD_BY.get(name, "--" + name.replace("_", "-"))
             raise UsageError(f"the run in {path} has {name} {was}, not {given} (option {option})")

@@ -6,8 +6,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from jdd.artefact import DistilledSet
 from jdd.cli import report
@@ -43,13 +41,11 @@ def methods() -> None:
     from jdd.methods import METHODS
 
     out = report.console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Methods", title_justify="left")
-    for column in ("name", "what must agree", "augmentation", "starts at", "paper"):
-        table.add_column(column, no_wrap=column == "name")
     for name, entry in METHODS.items():
-        paper = f"{entry.title}; {entry.paper}"
-        table.add_row(name, entry.objective, entry.augmentation, entry.start, paper)
-    out.print(table)
+        out.print(f"[bold]{name}[/bold]  {entry.title} ({entry.paper})", soft_wrap=True)
+        for choice in ("synthetic", "sampler", "augmentation", "objective", "schedule", "start"):
+            out.print(f"  {choice:<13} {getattr(entry, choice)}", soft_wrap=True, markup=False)
+    out.print()
     out.print("Evaluation protocols")
     for protocol in PROTOCOLS.values():
         out.print(f"  {protocol.describe()}", soft_wrap=True, markup=False)

@@ -225,7 +225,7 @@ def normalise(images: Array, mean: Any, std: Any) -> Any:
     Raises:
       ValueError: when the images are not uint8 (they would be scaled twice).
 
-    Reference: ToTensor and Normalize of torchvision, as used by DC and DSA (spec, section 2).
+    Reference: ToTensor and Normalize of torchvision, as used by DC and DSA.
 
     Example:
       >>> normalise(np.array([[0, 255]], np.uint8).T, (0.5,), (0.25,)).tolist()

@@ -20,7 +20,7 @@ from jdd.names import did_you_mean
 
 DATA_DIR_VARIABLE = "JDD_DATA_DIR"
 
-# (mean, std) per channel with which the papers normalise (spec, section 2), by tfds's name
+# (mean, std) per channel with which the papers normalise, by tfds's name
 STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "mnist": ((0.1307,), (0.3081,)),
     "fashion_mnist": ((0.2861,), (0.3530,)),

@@ -19,7 +19,7 @@ _CHUNK = 2**18
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["images", "start", "count", "mean", "std"],
-    meta_fields=["largest"],
+    meta_fields=["largest", "smallest"],
 )
 @dataclasses.dataclass(frozen=True)
 class ClassTable:
@@ -32,7 +32,8 @@ class ClassTable:
       images: uint8 [N, H, W, ch].
       start, count: int32 [C].
       mean, std: float32 [ch], on the [0, 1] scale.
-      largest: images in the largest class; static, since shapes of drawing depend on it.
+      largest, smallest: images in the largest and the smallest class; static, since shapes of
+        drawing and the check of IPC depend on them.
     """
 
     images: jax.Array
@@ -41,6 +42,7 @@ class ClassTable:
     mean: jax.Array
     std: jax.Array
     largest: int
+    smallest: int
 
     @property
     def num_classes(self) -> int:
@@ -80,6 +82,7 @@ def class_table(
         mean=jnp.asarray(mean, jnp.float32),
         std=jnp.asarray(std, jnp.float32),
         largest=int(count.max()),
+        smallest=int(count.min()),
     )
 
 

@@ -1,7 +1,10 @@
 """Protocols: what a distilled set is worth."""
 
 from jdd.evaluate.accuracy import accuracy as accuracy
+from jdd.evaluate.baselines import WHOLE_SET as WHOLE_SET
 from jdd.evaluate.baselines import random_real as random_real
+from jdd.evaluate.baselines import random_real_sets as random_real_sets
+from jdd.evaluate.baselines import whole_set as whole_set
 from jdd.evaluate.protocol import PROTOCOLS as PROTOCOLS
 from jdd.evaluate.protocol import Evaluation as Evaluation
 from jdd.evaluate.protocol import Protocol as Protocol

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jdd import synthetic
-from jdd.data.table import ClassTable
+from jdd.data.table import ClassTable, take
+from jdd.evaluate.protocol import Evaluation, Protocol, evaluate
+from jdd.nn import Model
+
+# A few passes with the optimiser of the papers: where the road leads, not a record.
+WHOLE_SET = Protocol("whole set", epochs=14)
 
 
 def random_real(key: Array, table: ClassTable, ipc: int) -> tuple[Array, Array]:
@@ -26,3 +36,104 @@ def random_real(key: Array, table: ClassTable, ipc: int) -> tuple[Array, Array]:
         synthetic.pixels.init(synthetic.real(key, table, ipc)), key
     )
     return images.reshape(-1, *images.shape[2:]), labels.reshape(-1)
+
+
+def random_real_sets(
+    key: Array,
+    model: Model,
+    train: ClassTable,
+    test: ClassTable,
+    ipc: int,
+    protocol: Protocol,
+    *,
+    sets: int = 5,
+    num_networks: int = 4,
+    networks_per_dispatch: int = 5,
+    report: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Fresh networks on fresh random subsets of the real images.
+
+    Args:
+      key: typed PRNG key; each set gets its own.
+      model: the architecture.
+      train: the real training set.
+      test: the real test set, normalised as ``train`` is.
+      ipc: images per class.
+      protocol: the recipe.
+      sets: how many subsets.
+      num_networks: networks per subset.
+      networks_per_dispatch: networks trained by one call of the compiled program.
+      report: called with (networks done, sets * num_networks) after each dispatch.
+
+    Returns:
+      ``sets * num_networks`` accuracies, subset by subset.
+
+    Raises:
+      ValueError: if sets or num_networks is below 1, or a class has fewer than ipc images.
+    """
+    if sets < 1:
+        raise ValueError(f"sets must be at least 1, got {sets}")
+    found = []
+    for i in range(sets):
+        draw_key, key_of_set = jax.random.split(jax.random.fold_in(key, i))
+
+        def done(n: int, _: int, before: int = i * num_networks) -> None:
+            if report is not None:
+                report(before + n, sets * num_networks)
+
+        found.append(
+            evaluate(
+                key_of_set,
+                model,
+                *random_real(draw_key, train, ipc),
+                test,
+                protocol,
+                num_networks=num_networks,
+                networks_per_dispatch=networks_per_dispatch,
+                report=done,
+            )
+        )
+    return found[0]._replace(accuracies=np.concatenate([one.accuracies for one in found]))
+
+
+def whole_set(
+    key: Array,
+    model: Model,
+    train: ClassTable,
+    test: ClassTable,
+    protocol: Protocol = WHOLE_SET,
+    *,
+    num_networks: int = 1,
+    networks_per_dispatch: int = 5,
+    report: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Fresh networks on all real images: where a distilled set could lead at best.
+
+    Args:
+      key: typed PRNG key; each network gets its own.
+      model: the architecture.
+      train: the real training set; all of it is normalised to float32 on the device.
+      test: the real test set, normalised as ``train`` is.
+      protocol: the recipe; by default 15 epochs of the papers' SGD without augmentation.
+      num_networks: how many networks.
+      networks_per_dispatch: networks trained by one call of the compiled program.
+      report: called with (networks done, num_networks) after each dispatch.
+
+    Returns:
+      The accuracies.
+
+    Raises:
+      ValueError: if num_networks is below 1.
+    """
+    n = train.images.shape[0]
+    return evaluate(
+        key,
+        model,
+        take(train, jnp.arange(n)),
+        jnp.repeat(jnp.arange(train.num_classes), train.count, total_repeat_length=n),
+        test,
+        protocol,
+        num_networks=num_networks,
+        networks_per_dispatch=networks_per_dispatch,
+        report=report,
+    )

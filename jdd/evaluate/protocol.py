@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from jdd.augment import DC_STRATEGY, STRATEGY, STRATEGY_NO_FLIP, dc_augment, dsa
+from jdd.augment.dc import DC_OPS
+from jdd.augment.dsa import OPS, parse_strategy
 from jdd.data.table import ClassTable
 from jdd.evaluate.accuracy import accuracy
+from jdd.mapping import Over, check_over, mapped
 from jdd.names import one_of
 from jdd.nn import Model
 from jdd.training import Augment, SGDRecipe, train_epochs
@@ -42,6 +45,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         one_of("augmenter", self.augmenter, _AUGMENTERS)
+        parse_strategy(self.augmentation, DC_OPS if self.augmenter == "dc" else OPS)
         for field in ("epochs", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
@@ -142,7 +146,7 @@ def evaluate(
     *,
     num_networks: int = 20,
     networks_per_dispatch: int = 5,
-    over_seeds: str | int | None = None,
+    over_seeds: Over = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Trains fresh random networks on a small set and tests each on the whole test set.
@@ -156,8 +160,8 @@ def evaluate(
       protocol: the recipe, for example ``PROTOCOLS["dsa"]``.
       num_networks: how many networks; the papers use 20 for each of 5 sets.
       networks_per_dispatch: networks trained by one call of the compiled program.
-      over_seeds: "map", "vmap", or an int for that many networks at a time; None for the
-        platform's default.
+      over_seeds: "map", "vmap", or an int for that many networks at a time; None for "map"
+        (``jdd.mapping``).
       report: called with (networks done, num_networks) after each dispatch.
 
     Returns:
@@ -166,7 +170,7 @@ def evaluate(
     Raises:
       ValueError: if num_networks is below 1, or images and labels do not fit.
 
-    Reference: the evaluation of DC and DSA; ``../specs/gradient_matching.md`` 4.4.
+    Reference: the evaluation of DC (Zhao, Mopuri, Bilen, ICLR 2021) and DSA (Zhao, Bilen, ICML 2021).
     """
     if num_networks < 1 or networks_per_dispatch < 1:
         raise ValueError(f"num_networks must be at least 1, got {num_networks}")
@@ -175,10 +179,9 @@ def evaluate(
             f"{model.name} takes images [N, {', '.join(map(str, model.image_shape))}] with N labels, "
             f"got {images.shape} and {labels.shape}"
         )
-    if over_seeds not in (None, "map", "vmap") and not isinstance(over_seeds, int):
-        one_of("over_seeds", str(over_seeds), ["map", "vmap"])
+    check_over("over_seeds", over_seeds)
     group = min(networks_per_dispatch, num_networks)
-    program = _program(model, protocol, over_seeds or "map")
+    program = _program(model, protocol, over_seeds)
     found: list[float] = []
     for first in range(0, num_networks, group):
         # The last group may reach beyond num_networks: one program, one compilation.
@@ -189,8 +192,8 @@ def evaluate(
     return Evaluation(np.asarray(found[:num_networks], np.float64), protocol, model.name)
 
 
-@functools.cache
-def _program(model: Model, protocol: Protocol, over_seeds: str | int) -> Callable[..., Array]:
+@functools.lru_cache(maxsize=8)
+def _program(model: Model, protocol: Protocol, over_seeds: Over) -> Callable[..., Array]:
     """The compiled training and testing of several networks."""
 
     @jax.jit
@@ -209,8 +212,6 @@ def _program(model: Model, protocol: Protocol, over_seeds: str | int) -> Callabl
             )
             return accuracy(model, variables, test)
 
-        if over_seeds == "vmap":
-            return jax.vmap(one)(keys)
-        return lax.map(one, keys, batch_size=None if over_seeds == "map" else int(over_seeds))
+        return mapped(one, keys, over_seeds)
 
     return run

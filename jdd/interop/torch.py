@@ -34,6 +34,17 @@ def params_from_torch(model: Model, state_dict: Mapping[str, np.ndarray]) -> Var
 
     Raises:
       ValueError: if the state dict does not fit the model, naming the first layer that does not.
+
+    >>> from jdd.nn import convnet
+    >>> model = convnet(2, (4, 4, 3), width=1, depth=1, norm="none")
+    >>> state = {
+    ...     "features.0.weight": np.ones((1, 3, 3, 3)),
+    ...     "features.0.bias": np.zeros(1),
+    ...     "classifier.weight": np.ones((2, 4)),
+    ...     "classifier.bias": np.zeros(2),
+    ... }
+    >>> params_from_torch(model, state)["params"]["conv0"]["kernel"].shape
+    (3, 3, 3, 1)
     """
     target = jax.eval_shape(model.init, jax.random.key(0))
     layers = _torch_layers(state_dict)
@@ -52,10 +63,18 @@ def params_from_torch(model: Model, state_dict: Mapping[str, np.ndarray]) -> Var
                     **layer,
                     "weight": _reorder_flatten(layer["weight"], channels, height, width),
                 }
+            given = {leaf for leaf in _BUFFERS if leaf in layer}
+            if given != (set(_BUFFERS) if name in stats else set()) or "bias" not in layer:
+                raise ValueError(
+                    f"layer '{prefix}' has tensors {', '.join(layer)}; {name} of the model needs weight "
+                    f"and bias, {'and' if name in stats else 'without'} running_mean and running_var"
+                )
             params[name] = _convert(kind, layer)
             _check_shapes(prefix, name, params[name], target["params"][name])
             if name in stats:
-                stats[name] = {"mean": layer["running_mean"], "var": layer["running_var"]}
+                moments = {"mean": layer["running_mean"], "var": layer["running_var"]}
+                _check_shapes(prefix, name, moments, target["batch_stats"][name])
+                stats[name] = moments
     variables = {"params": params, **({"batch_stats": stats} if stats else {})}
     return jax.tree.map(jnp.asarray, variables)
 
@@ -78,7 +97,9 @@ def _torch_layers(
             raise ValueError(
                 f"layer '{prefix}' of the state dict has unknown tensors {sorted(layer)}"
             )
-        kind = {4: "conv", 2: "dense", 1: "norm", 3: "norm"}[layer["weight"].ndim]
+        kind = {4: "conv", 2: "dense", 1: "norm", 3: "norm"}.get(layer["weight"].ndim)
+        if kind is None:
+            raise ValueError(f"layer '{prefix}' has a weight of rank {layer['weight'].ndim}")
         layers[kind].append((prefix, layer))
     return layers
 
@@ -101,7 +122,7 @@ def _convert(kind: str, layer: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
         to_hwc = (lambda x: x.transpose(1, 2, 0)) if weight.ndim == 3 else (lambda x: x)
         return {"scale": to_hwc(weight), "bias": to_hwc(layer["bias"])}
     kernel = weight.transpose(2, 3, 1, 0) if kind == "conv" else weight.T
-    return {"kernel": kernel, **({"bias": layer["bias"]} if "bias" in layer else {})}
+    return {"kernel": kernel, "bias": layer["bias"]}
 
 
 def _reorder_flatten(weight: np.ndarray, channels: int, height: int, width: int) -> np.ndarray:

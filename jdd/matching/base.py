@@ -87,7 +87,8 @@ def value_of(stage: Stage, value: Value, context: Context) -> Value:
       context: the network and the key.
 
     Returns:
-      The stage's value; differentiable with respect to the synthetic side.
+      The stage's value; differentiable with respect to the synthetic side. (The derivative with
+      respect to ``context.params`` is zero by definition inside ``per_class``.)
 
     >>> from jdd import matching
     >>> objective = matching.per_class(

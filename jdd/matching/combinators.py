@@ -98,6 +98,8 @@ def scale(factor: float | Schedule, stage: Stage) -> Stage:
 def switch(index: Schedule, *stages: Stage) -> Stage:
     """Runs one of several stages, chosen by a schedule of the step; only that one is computed.
 
+    (Under ``vmap`` with different steps all of them are, as with every ``lax.switch``.)
+
     Args:
       index: ``index(step) -> int`` below the number of stages (clamped, as ``lax.switch`` does).
       *stages: at least one; all must return values of the same shapes.

@@ -24,15 +24,15 @@ def distance(function: Callable[[Any, Any], Array]) -> Stage:
 
 
 def layerwise_cosine(*, eps: float = 1e-6) -> Stage:
-    """``losses.layerwise_cosine`` as a stage."""
+    """``losses.layerwise_cosine`` (DC's "ours") as a stage on a pair of gradient pytrees."""
     return distance(lambda syn, real: losses.layerwise_cosine(syn, real, eps=eps))
 
 
 def flat_cosine(*, eps: float = 1e-6) -> Stage:
-    """``losses.flat_cosine`` as a stage."""
+    """``losses.flat_cosine`` (DC's "cos") as a stage on a pair of pytrees."""
     return distance(lambda syn, real: losses.flat_cosine(syn, real, eps=eps))
 
 
 def squared_error() -> Stage:
-    """``losses.squared_error`` as a stage."""
+    """``losses.squared_error`` (DC's "mse") as a stage on a pair of pytrees."""
     return distance(losses.squared_error)

@@ -68,7 +68,8 @@ def gradients(
 def default_micro_batch(side: str) -> int:
     """Images at a time: small on a CPU, where activations then stay in cache; large elsewhere.
 
-    2 cores (AMD EPYC, AVX2), ConvNet-3 width 128, 32x32x3: see experiments/results/benchmarks.
+    2 cores (AMD EPYC, AVX2), ConvNet-3 width 128, Winograd convolution, 2560 images: 6.0 s with 16 at a
+    time, 6.7 s with 8. `experiments/benchmarks/convolution.py` compares them; a GPU is unmeasured.
     """
     if jax.default_backend() == "cpu":
         return 16 if side == "real" else 10
@@ -98,10 +99,14 @@ def streamed_gradient(
     if chunks == 0 or n == micro_batch:
         return gradient(samples)
     if rest:
-        # Samples of weight 0 fill the last micro-batch: one loop body, compiled once.
+        # Samples of weight 0 fill the last micro-batch: one loop body, compiled once. They are copies,
+        # because a network need not be finite at an image of zeros, and 0 * nan is nan.
+        images, labels, weights = samples
         fill = micro_batch - rest
-        samples = jax.tree.map(
-            lambda x: jnp.concatenate([x, jnp.zeros((fill, *x.shape[1:]), x.dtype)]), samples
+        samples = (
+            jnp.concatenate([images, images[:fill]]),
+            jnp.concatenate([labels, labels[:fill]]),
+            jnp.concatenate([weights, jnp.zeros(fill, weights.dtype)]),
         )
         chunks += 1
     parts = jax.tree.map(lambda x: x.reshape(chunks, micro_batch, *x.shape[1:]), samples)

@@ -7,28 +7,27 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jdd.data.batch import Batch
+from jdd.mapping import Over, check_over, mapped
 from jdd.matching.base import Context, Pair, Stage, is_scalar
 
-OverClasses = int | str | None
-"""How classes are run: "map" (one after the other), "vmap" (all at once), or k at a time."""
 
-
-def per_class(stage: Stage, *, over_classes: OverClasses = None) -> Stage:
+def per_class(stage: Stage, *, over_classes: Over = None) -> Stage:
     r"""Applies a stage to each class of a class-stacked pair, each with a key of its own.
 
     A stage that ends in a scalar is *separable*: the result is :math:`\sum_c d_c`, and the
     derivative is computed class by class within the forward pass, so that memory does not grow with
-    the number of classes. It exists for the synthetic side only; with respect to the network's
-    parameters and the real side it is zero by definition. Otherwise the results are stacked along
+    the number of classes. It exists for what is floating on the synthetic side (images, soft labels,
+    weights), to first order; with respect to the network's parameters and the real side it is zero
+    by definition. Otherwise the results are stacked along
     a leading class axis, and are differentiable as usual.
 
     Args:
       stage: sees ``Pair(Batch, Batch)`` of one class. Must be stateless.
-      over_classes: "map", "vmap", or an int for that many classes at a time; None for the
-        platform's default.
+      over_classes: "map", "vmap", or an int for that many classes at a time; None for "map"
+        (``jdd.mapping``).
 
     Returns:
       A stage on a pair of class-stacked batches; the real side may be a ``jdd.data.Draw``, whose
@@ -48,11 +47,7 @@ def per_class(stage: Stage, *, over_classes: OverClasses = None) -> Stage:
     ... )
     6.0
     """
-    known = over_classes in (None, "map", "vmap")
-    if not known and not (isinstance(over_classes, int) and over_classes >= 1):
-        raise ValueError(
-            f"over_classes must be 'map', 'vmap' or a number of at least 1, got {over_classes!r}"
-        )
+    check_over("over_classes", over_classes)
     if jax.tree.leaves(jax.eval_shape(stage.init, jax.random.key(0))):
         raise ValueError("per_class needs a stage without state: put the stateful stage behind it")
 
@@ -62,7 +57,10 @@ def per_class(stage: Stage, *, over_classes: OverClasses = None) -> Stage:
             raise ValueError(
                 f"the synthetic side has {num_classes} classes, the real side {pair.real.num_classes}"
             )
-        over = classes_mapper(over_classes or default_over_classes(), num_classes)
+        classes = jnp.arange(num_classes, dtype=jnp.int32)
+
+        def over(function: Callable[[Array], Any]) -> Any:
+            return mapped(function, classes, over_classes)
 
         def one(c: Array, synthetic: Batch, real: Any, context: Context) -> Any:
             value, _ = stage.apply(Pair(synthetic, real.of_class(c)), state, context.fold(c))
@@ -70,51 +68,48 @@ def per_class(stage: Stage, *, over_classes: OverClasses = None) -> Stage:
 
         shape = jax.eval_shape(one, jnp.int32(0), pair.synthetic.of_class(0), pair.real, context)
         if is_scalar(shape):
-            return _separable(one, over)(pair.synthetic.images, (pair, context)), state
+            return _separable(one, over, pair, context), state
         return over(lambda c: one(c, pair.synthetic.of_class(c), pair.real, context)), state
 
     return Stage(stage.init, apply)
 
 
-def default_over_classes() -> str:
-    """ "map": on a CPU 5 to 8 times faster than "vmap" (grouped convolutions)."""
-    return "map"
-
-
-def classes_mapper(over_classes: int | str, num_classes: int) -> Callable[[Callable], Any]:
-    """``over(f)``: the results of ``f(c)`` for all classes, stacked."""
-    classes = jnp.arange(num_classes, dtype=jnp.int32)
-    if over_classes == "vmap":
-        return lambda f: jax.vmap(f)(classes)
-    if over_classes == "map":
-        return lambda f: lax.map(f, classes)
-    return lambda f: lax.map(f, classes, batch_size=int(over_classes))
-
-
-def _separable(one: Callable, over: Callable[[Callable], Any]) -> Callable[[Array, Any], Array]:
+def _separable(one: Callable, over: Callable, pair: Pair, context: Context) -> Array:
     """The sum of ``one`` over classes, with its derivative taken class by class."""
+    leaves, tree = jax.tree.flatten(pair.synthetic)
+    floating = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
 
+    def split(batch: Batch) -> tuple[list[Array], list[Array]]:
+        pairs = list(zip(jax.tree.leaves(batch), floating, strict=True))
+        return [x for x, is_float in pairs if is_float], [
+            x for x, is_float in pairs if not is_float
+        ]
+
+    def join(moving: list[Array], fixed: list[Array]) -> Batch:
+        sources = {True: iter(moving), False: iter(fixed)}
+        return jax.tree.unflatten(tree, [next(sources[is_float]) for is_float in floating])
+
+    # Everything that is traced comes as an argument: a custom_vjp may not close over tracers.
     @jax.custom_vjp
-    def total(images: Array, rest: tuple[Pair, Context]) -> Array:
-        pair, context = rest
-        synthetic = pair.synthetic._replace(images=images)
-        return over(lambda c: one(c, synthetic.of_class(c), pair.real, context)).sum()
+    def total(moving: list[Array], rest: Any) -> Array:
+        fixed, real, context = rest
+        synthetic = join(moving, fixed)
+        return over(lambda c: one(c, synthetic.of_class(c), real, context)).sum()
 
-    def forward(images: Array, rest: tuple[Pair, Context]) -> tuple[Array, Array]:
-        pair, context = rest
-        synthetic = pair.synthetic._replace(images=images)
+    def forward(moving: list[Array], rest: Any) -> tuple[Array, list[Array]]:
+        fixed, real, context = rest
+        synthetic = join(moving, fixed)
 
-        def value_and_gradient(c: Array) -> tuple[Array, Array]:
-            batch = synthetic.of_class(c)
-            return jax.value_and_grad(
-                lambda x: one(c, batch._replace(images=x), pair.real, context)
-            )(batch.images)
+        def value_and_gradient(c: Array) -> tuple[Array, list[Array]]:
+            moving, fixed = split(synthetic.of_class(c))
+            return jax.value_and_grad(lambda m: one(c, join(m, fixed), real, context))(moving)
 
         values, gradient = over(value_and_gradient)
         return values.sum(), gradient
 
-    def backward(gradient: Array, cotangent: Array) -> tuple[Array, None]:
-        return cotangent * gradient, None
+    def backward(gradient: list[Array], cotangent: Array) -> tuple[list[Array], None]:
+        return [cotangent * g for g in gradient], None
 
     total.defvjp(forward, backward)
-    return total
+    moving, fixed = split(pair.synthetic)
+    return total(moving, (fixed, pair.real, context))

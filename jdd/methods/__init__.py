@@ -1,7 +1,10 @@
 """One paper, one module: a preset of the five choices; the loops drive them all."""
 
 from jdd.methods.dc import dc as dc
+from jdd.methods.dc import dc_objective as dc_objective
 from jdd.methods.dsa import dsa as dsa
+from jdd.methods.dsa import dsa_objective as dsa_objective
+from jdd.methods.loops import Advance as Advance
 from jdd.methods.loops import advance as advance
 from jdd.methods.network_matching import MatchingState as MatchingState
 from jdd.methods.network_matching import Method as Method

@@ -10,14 +10,14 @@ from jax import Array
 
 from jdd import synthetic
 from jdd.data.table import ClassTable
+from jdd.mapping import Over
 from jdd.matching import Stage, chain, gradients, layerwise_cosine, per_class
-from jdd.matching.per_class import OverClasses
 from jdd.methods.network_matching import Method, network_matching
 from jdd.methods.schedule import Loops, dc_loops
 from jdd.nn import Model
 
 
-def dc_objective(*, distance: Stage | None = None, over_classes: OverClasses = None) -> Stage:
+def dc_objective(*, distance: Stage | None = None, over_classes: Over = None) -> Stage:
     r"""Sum over classes of the distance between real and synthetic gradients.
 
     .. math:: \sum_c D\big(\nabla_\theta \ell(S_c; \theta), \nabla_\theta \ell(R_c; \theta)\big)
@@ -27,7 +27,19 @@ def dc_objective(*, distance: Stage | None = None, over_classes: OverClasses = N
       over_classes: see ``matching.per_class``.
 
     Returns:
-      A stage on class-stacked batches that ends in a scalar.
+      A stage on a pair of class-stacked batches that ends in a scalar.
+
+    Raises:
+      ValueError: if over_classes is no strategy.
+
+    Reference: Zhao, Mopuri, Bilen, ICLR 2021, equation 9.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from jdd.matching import Batch, Context, Pair, value_of
+    >>> batch = Batch(jnp.ones((2, 1, 4)), jnp.array([[0], [1]]))
+    >>> context = Context(lambda w, x: x @ w, jnp.zeros((4, 2)), jax.random.key(0))
+    >>> print(value_of(dc_objective(), Pair(batch, batch), context).round(3))
+    0.0
     """
     return per_class(chain(gradients(), distance or layerwise_cosine()), over_classes=over_classes)
 
@@ -42,7 +54,7 @@ def dc(
     momentum: float = 0.5,
     real_batch: int = 256,
     distance: Stage | None = None,
-    over_classes: OverClasses = None,
+    over_classes: Over = None,
 ) -> Method:
     """Dataset Condensation: gradients of real and synthetic batches, class by class.
 

@@ -10,8 +10,8 @@ from jax import Array
 
 from jdd import augment, synthetic
 from jdd.data.table import ClassTable
+from jdd.mapping import Over
 from jdd.matching import Stage, chain, gradients, layerwise_cosine, per_class, siamese
-from jdd.matching.per_class import OverClasses
 from jdd.methods.network_matching import Method, network_matching
 from jdd.methods.schedule import Loops, dc_loops
 from jdd.nn import Model
@@ -21,7 +21,7 @@ def dsa_objective(
     strategy: str = augment.STRATEGY,
     *,
     distance: Stage | None = None,
-    over_classes: OverClasses = None,
+    over_classes: Over = None,
 ) -> Stage:
     r"""DC's objective with both sides of a class under the same augmentation.
 
@@ -33,10 +33,20 @@ def dsa_objective(
       over_classes: see ``matching.per_class``.
 
     Returns:
-      A stage on class-stacked batches that ends in a scalar.
+      A stage on a pair of class-stacked batches that ends in a scalar.
 
     Raises:
-      ValueError: if the strategy names an unknown op.
+      ValueError: if the strategy names an unknown op, or over_classes is no strategy.
+
+    Reference: Zhao, Bilen, ICML 2021, equation 3.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from jdd.matching import Batch, Context, Pair, value_of
+    >>> batch = Batch(jnp.ones((2, 1, 4, 4, 1)), jnp.array([[0], [1]]))
+    >>> network = lambda w, x: x.reshape(len(x), -1) @ w
+    >>> context = Context(network, jnp.zeros((16, 2)), jax.random.key(0))
+    >>> print(value_of(dsa_objective("crop_cutout"), Pair(batch, batch), context).round(3))
+    0.0
     """
     stages = (siamese(strategy), gradients(), distance or layerwise_cosine())
     return per_class(chain(*stages), over_classes=over_classes)
@@ -53,7 +63,7 @@ def dsa(
     momentum: float = 0.5,
     real_batch: int = 256,
     distance: Stage | None = None,
-    over_classes: OverClasses = None,
+    over_classes: Over = None,
 ) -> Method:
     """Dataset Condensation with Differentiable Siamese Augmentation.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
@@ -13,7 +13,25 @@ from jdd.data.table import ClassTable
 from jdd.methods.network_matching import Method
 
 
-def advance(method: Method, most: int) -> Callable[[Any, ClassTable, int], tuple[Any, Array]]:
+@dataclasses.dataclass(frozen=True)
+class Advance:
+    """A compiled run of a method: ``run(state, table, n) -> (state, losses [most])``."""
+
+    program: Any
+    most: int
+
+    def __call__(self, state: Any, table: ClassTable, n: Array | int) -> tuple[Any, Array]:
+        """n steps in one dispatch; the first n losses count. The state is donated."""
+        if isinstance(n, int) and not 0 <= n <= self.most:
+            raise ValueError(f"this program takes 0 to {self.most} steps at a time, got {n}")
+        return self.program(state, table, n)
+
+    def lower(self, state: Any, table: ClassTable, n: Array | int) -> Any:
+        """The lowered program, whose ``compile().memory_analysis()`` tells what it will need."""
+        return self.program.lower(state, table, n)
+
+
+def advance(method: Method, most: int) -> Advance:
     """A compiled ``run(state, table, n)``: n steps of the method in one dispatch.
 
     The state is donated: use the one that comes back. n is traced, so that any n up to ``most``
@@ -27,7 +45,16 @@ def advance(method: Method, most: int) -> Callable[[Any, ClassTable, int], tuple
       ``run(state, table, n) -> (state, losses [most])``, of which the first n losses count.
 
     Raises:
-      ValueError: if most is below 1.
+      ValueError: if most is below 1, or (when called) n is above it.
+
+    >>> import numpy as np
+    >>> from jdd import data, methods, nn
+    >>> split = data.Split(np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1], np.int32))
+    >>> table = data.class_table(split, 2, (0.5,), (0.5,))
+    >>> method = methods.dc(nn.convnet(2, (8, 8, 1), width=4, depth=1), ipc=1)
+    >>> state, losses = advance(method, 2)(method.init(jax.random.key(0), table), table, 2)
+    >>> int(state.step), losses.shape
+    (2, (2,))
     """
     if most < 1:
         raise ValueError(f"the number of steps per dispatch must be at least 1, got {most}")
@@ -40,4 +67,4 @@ def advance(method: Method, most: int) -> Callable[[Any, ClassTable, int], tuple
 
         return lax.fori_loop(0, n, body, (state, jnp.zeros(most)))
 
-    return jax.jit(run, donate_argnums=0)
+    return Advance(jax.jit(run, donate_argnums=0), most)

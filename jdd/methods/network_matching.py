@@ -107,19 +107,41 @@ def network_matching(
       real_batch: real images per class and update, fewer where a class has fewer.
       net_recipe: SGD of the network; None for DC's (rate 0.01, no momentum, batch 256).
       net_augment: augmentation while the network trains.
-      statistics_batch: real images per class for BatchNorm's statistics.
+      statistics_batch: real images per class for BatchNorm's statistics, no more than the smallest
+        class has.
 
     Returns:
       The method.
 
     Raises:
-      ValueError: if real_batch is below 1.
+      ValueError: if a batch or a loop count is below what it can be.
 
     Reference: Zhao, Mopuri, Bilen, ICLR 2021. Deviation: the original visits K + 1 networks and
     evaluates before the last update; this loop visits K.
+
+    >>> import functools
+    >>> from jdd import methods, nn, synthetic
+    >>> method = network_matching(
+    ...     "own",
+    ...     model=nn.convnet(10, (8, 8, 1)),
+    ...     objective=methods.dsa_objective("crop"),
+    ...     synthetic=synthetic.pixels,
+    ...     start=functools.partial(synthetic.real, ipc=2),
+    ...     optimizer=optax.adam(1e-2),
+    ...     loops=methods.Loops(networks=10, updates=1, net_epochs=0),
+    ... )
+    >>> method.loops.total_updates
+    10
     """
-    if real_batch < 1 or statistics_batch < 1:
-        raise ValueError(f"real_batch must be at least 1, got {real_batch}")
+    for option, value, least in (
+        ("real_batch", real_batch, 1),
+        ("statistics_batch", statistics_batch, 1),
+        ("loops.networks", loops.networks, 1),
+        ("loops.updates", loops.updates, 1),
+        ("loops.net_epochs", loops.net_epochs, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{option} must be at least {least}, got {value}")
     recipe = net_recipe or SGDRecipe()
 
     def init(key: Array, table: ClassTable) -> MatchingState:
@@ -179,7 +201,8 @@ def network_matching(
         return after, metrics
 
     def decode(state: MatchingState) -> tuple[Array, Array]:
-        return synthetic.decode(state.synthetic, jax.random.fold_in(state.key, state.step))
+        # A number that no step folds: a key of its own.
+        return synthetic.decode(state.synthetic, jax.random.fold_in(state.key, 2**32 - 1))
 
     return Method(name, init, step, decode, loops)
 
@@ -187,5 +210,5 @@ def network_matching(
 def _move_statistics(
     key: Array, model: Model, network: Variables, table: ClassTable, per_class: int
 ) -> Variables:
-    indices, _ = draw_indices(key, table, min(per_class, table.largest))
+    indices, _ = draw_indices(key, table, min(per_class, table.smallest))
     return model.train(network, take(table, indices.reshape(-1)))[1]

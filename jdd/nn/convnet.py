@@ -108,7 +108,10 @@ def convnet(
         )
     conv = conv or default_conv()
     module = _ConvNet(num_classes, width, depth, norm, activation, pooling, conv)
-    name = f"ConvNet-{depth}" + ("" if norm == "instance" else f"-{norm}")
+    usual = {"width": 128, "norm": "instance", "activation": "relu", "pooling": "avg"}
+    chosen = {"width": width, "norm": norm, "activation": activation, "pooling": pooling}
+    unusual = [f"{option} {value}" for option, value in chosen.items() if value != usual[option]]
+    name = f"ConvNet-{depth}" + (f" ({', '.join(unusual)})" if unusual else "")
     return model_of(module, name, num_classes, image_shape, has_batch_stats=norm == "batch")
 
 
@@ -150,5 +153,12 @@ def model_of(
 
     jitted_init: Callable[[Array], Any] = jax.jit(init)
     return Model(
-        jitted_init, apply, features, train, name, num_classes, tuple(image_shape), has_batch_stats
+        jitted_init,
+        apply,
+        features,
+        train,
+        name,
+        num_classes,
+        (height, width, channels),
+        has_batch_stats,
     )

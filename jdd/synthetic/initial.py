@@ -21,6 +21,14 @@ def noise(key: Array, table: ClassTable, ipc: int) -> Array:
 
     Raises:
       ValueError: if ipc is below 1.
+
+    Reference: Zhao, Mopuri, Bilen, ICLR 2021.
+
+    >>> import numpy as np
+    >>> from jdd.data import Split, class_table
+    >>> split = Split(np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1], np.int32))
+    >>> noise(jax.random.key(0), class_table(split, 2, (0.5,), (0.5,)), 3).shape
+    (2, 3, 8, 8, 1)
     """
     if ipc < 1:
         raise ValueError(f"ipc must be at least 1, got {ipc}")
@@ -40,8 +48,17 @@ def real(key: Array, table: ClassTable, ipc: int) -> Array:
 
     Raises:
       ValueError: if a class has fewer than ipc images, or ipc is below 1.
+
+    Reference: Zhao, Bilen, ICML 2021.
+
+    >>> import numpy as np
+    >>> from jdd.data import Split, class_table
+    >>> split = Split(np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1], np.int32))
+    >>> real(jax.random.key(0), class_table(split, 2, (0.5,), (0.5,)), 2).shape
+    (2, 2, 8, 8, 1)
     """
-    smallest = int(table.count.min())
-    if not 1 <= ipc <= smallest:
-        raise ValueError(f"ipc must be between 1 and the smallest class ({smallest}), got {ipc}")
+    if not 1 <= ipc <= table.smallest:
+        raise ValueError(
+            f"ipc must be between 1 and the smallest class ({table.smallest}), got {ipc}"
+        )
     return take(table, draw_indices(key, table, ipc)[0])

@@ -18,6 +18,9 @@ Augment = Callable[[Array, Array], Array]
 """``augment(key, images) -> images``, one call per minibatch."""
 
 
+_Carry = tuple[Variables, Any, Array]  # variables, state of the optimiser, learning rate
+
+
 class SGDRecipe(NamedTuple):
     """Hyper-parameters of plain SGD, in PyTorch's convention.
 
@@ -70,58 +73,92 @@ def train_epochs(
 
     Raises:
       ValueError: for an empty set, or a batch size below 1.
+
+    >>> from jdd.nn import convnet
+    >>> model = convnet(2, (8, 8, 1), width=4, depth=1)
+    >>> images, labels = jnp.zeros((3, 8, 8, 1)), jnp.array([0, 1, 0])
+    >>> variables, losses_after = train_epochs(
+    ...     jax.random.key(0),
+    ...     model,
+    ...     model.init(jax.random.key(1)),
+    ...     images,
+    ...     labels,
+    ...     SGDRecipe(batch_size=2),
+    ...     epochs=4,
+    ...     record=lambda variables, loss: loss,
+    ... )
+    >>> losses_after.shape
+    (4,)
     """
     n = images.shape[0]
     if n < 1 or recipe.batch_size < 1:
         raise ValueError(f"need images and a batch size, got {n} images, {recipe.batch_size}")
     size = min(recipe.batch_size, n)
-    batches = -(-n // size)
+    full, rest = divmod(n, size)
+    tx, step = _sgd(model, recipe, augment)
+
+    def epoch(carry: _Carry, e: Array) -> tuple[_Carry, Array]:
+        variables, state, rate = carry
+        if recipe.decay_after is not None:
+            due = e == recipe.decay_after
+            state = jax.tree.map(lambda x: jnp.where(due, jnp.zeros_like(x), x), state)
+            rate = jnp.where(due, rate * 0.1, rate)
+        epoch_key = jax.random.fold_in(key, e)
+        # A permutation of one full batch changes nothing but the draws of the augmentation.
+        one = full == 1 and not rest
+        order = (
+            jnp.arange(n) if one else jax.random.permutation(jax.random.fold_in(epoch_key, 0), n)
+        )
+
+        def minibatch(i: Array | int, carry: tuple[_Carry, Array], length: int = size) -> Any:
+            chosen = lax.dynamic_slice_in_dim(order, i * size, length)
+            batch = (images, labels) if one else (images[chosen], labels[chosen])
+            return step(jax.random.fold_in(epoch_key, i + 1), carry[0], *batch)
+
+        carry, loss = (variables, state, rate), jnp.float32(0)
+        if full == 1:
+            carry, loss = minibatch(0, (carry, loss))
+        else:
+            carry, loss = lax.fori_loop(0, full, minibatch, (carry, loss))
+        if rest:
+            # A step of its own, statically smaller: BatchNorm must see these images and no others.
+            carry, loss = minibatch(full, (carry, loss), length=rest)
+        return carry, loss
+
+    carry = (dict(variables), tx.init(variables["params"]), jnp.float32(recipe.learning_rate))
+    if record is None:
+        carry = lax.fori_loop(0, epochs, lambda e, carry: epoch(carry, e)[0], carry)
+        return carry[0], None
+
+    def recorded(carry: _Carry, e: Array) -> tuple[_Carry, Any]:
+        carry, loss = epoch(carry, e)
+        return carry, record(carry[0], loss)
+
+    carry, records = lax.scan(recorded, carry, jnp.arange(epochs, dtype=jnp.int32))
+    return carry[0], records
+
+
+def _sgd(
+    model: Model, recipe: SGDRecipe, augment: Augment | None
+) -> tuple[optax.GradientTransformation, Callable[..., tuple[_Carry, Array]]]:
+    """The optimiser up to its learning rate, and one step on one minibatch."""
     tx = optax.chain(
         optax.add_decayed_weights(recipe.weight_decay) if recipe.weight_decay else optax.identity(),
         optax.trace(recipe.momentum) if recipe.momentum else optax.identity(),
     )
 
-    def minibatch(epoch: Array, i: Array) -> tuple[Array, Array, Array]:
-        if batches == 1:
-            # A permutation of a full batch changes nothing but the draws of the augmentation.
-            return images, labels, jnp.full(n, 1 / n)
-        order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, epoch), 0), n)
-        place = i * size + jnp.arange(size)
-        weights = (place < n) / jnp.minimum(size, n - i * size)
-        chosen = order[jnp.minimum(place, n - 1)]
-        return images[chosen], labels[chosen], weights
-
-    def step(carry: tuple[Variables, Any], s: Array) -> tuple[tuple[Variables, Any], Array]:
-        variables, state = carry
-        epoch, i = s // batches, s % batches
-        x, y, weights = minibatch(epoch, i)
+    def step(key: Array, carry: _Carry, x: Array, y: Array) -> tuple[_Carry, Array]:
+        variables, state, rate = carry
         if augment is not None:
-            step_key = jax.random.fold_in(jax.random.fold_in(key, epoch), i + 1)
-            x = augment(step_key, x)
+            x = augment(key, x)
 
         def loss(params: Any) -> tuple[Array, Variables]:
             logits, moved = model.train({**variables, "params": params}, x)
-            return jnp.sum(weights * losses.cross_entropy(logits, y)), moved
+            return jnp.mean(losses.cross_entropy(logits, y)), moved
 
         (value, moved), gradient = jax.value_and_grad(loss, has_aux=True)(variables["params"])
-        rate: Any = recipe.learning_rate
-        if recipe.decay_after is not None:
-            reset = (epoch == recipe.decay_after) & (i == 0)
-            state = jax.tree.map(lambda x: jnp.where(reset, jnp.zeros_like(x), x), state)
-            rate = jnp.where(epoch < recipe.decay_after, rate, rate * 0.1)
         updates, state = tx.update(gradient, state, variables["params"])
         params = jax.tree.map(lambda p, u: p - rate * u, variables["params"], updates)
-        return ({**moved, "params": params}, state), value
+        return ({**moved, "params": params}, state, rate), value
 
-    carry = (dict(variables), tx.init(variables["params"]))
-    if record is None:
-        body = lambda s, carry: step(carry, jnp.asarray(s, jnp.int32))[0]  # noqa: E731
-        return lax.fori_loop(0, epochs * batches, body, carry)[0], None
-
-    def epoch_body(carry: Any, epoch: Array) -> tuple[Any, Any]:
-        steps = epoch * batches + jnp.arange(batches, dtype=jnp.int32)
-        carry, values = lax.scan(step, carry, steps)
-        return carry, record(carry[0], values[-1])
-
-    (variables, _), records = lax.scan(epoch_body, carry, jnp.arange(epochs, dtype=jnp.int32))
-    return variables, records
+    return tx, step

@@ -128,14 +128,6 @@ def test_each_image_gets_one_op_with_parameters_in_range() -> None:
     assert angles.max() > 38
 
 
-def test_largest_draws_stay_inside() -> None:
-    images = RNG.normal(size=(400, 8, 8, 1)).astype(np.float32)
-    table = candidates(images)
-    out = np.asarray(dc_augment(jax.random.key(1), jnp.asarray(images), "crop"))
-    _, places = explain(out, {"crop": table["crop"]})
-    assert {place // 8 for place in places["crop"]} == set(range(8))
-
-
 def test_noise() -> None:
     images = jnp.zeros((20, 16, 16, 3))
     out = np.asarray(dc_augment(jax.random.key(0), images, "noise"))
@@ -146,14 +138,15 @@ def test_noise() -> None:
     assert 2 <= noisy <= 18
 
 
-@pytest.mark.parametrize("strategy", ["crop_scale_rotate", "crop_noise"])
-def test_vmap_is_a_loop(strategy: str) -> None:
+def test_vmap_is_a_loop() -> None:
     images = jnp.asarray(RNG.normal(size=(3, 5, 8, 8, 1)), jnp.float32)
     keys = jax.random.split(jax.random.key(2), 3)
-    one = jax.jit(lambda key, x: dc_augment(key, x, strategy))
-    looped = jnp.stack([one(k, x) for k, x in zip(keys, images, strict=True)])
-    mapped = jax.jit(jax.vmap(lambda key, x: dc_augment(key, x, strategy)))(keys, images)
-    np.testing.assert_allclose(mapped, looped, atol=1e-5)
+
+    def augment(key: Array, x: Array) -> Array:
+        return dc_augment(key, x, "crop_scale_noise")
+
+    looped = jnp.stack([augment(k, x) for k, x in zip(keys, images, strict=True)])
+    np.testing.assert_allclose(jax.vmap(augment)(keys, images), looped, atol=1e-6)
 
 
 def test_gradient_passes_through() -> None:
@@ -162,7 +155,7 @@ def test_gradient_passes_through() -> None:
 
     @jax.jit
     def loss(x: Array) -> Array:
-        return jnp.vdot(dc_augment(jax.random.key(3), x, "scale_rotate"), weights)
+        return jnp.vdot(dc_augment(jax.random.key(3), x, "crop_scale"), weights)
 
     # Linear but for the fill, which depends on the mean alone: leave the mean where it is.
     direction = jnp.asarray(RNG.normal(size=images.shape), jnp.float32)

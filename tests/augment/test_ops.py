@@ -50,6 +50,19 @@ def small(name: str, own: bool) -> Callable[[Array], Array]:
     return lambda x: getattr(ops, name)(x, **arguments, **size)
 
 
+@functools.cache
+def value_and_transpose(name: str, size: int) -> Callable[..., tuple[Array, Array]]:
+    """``(x, arguments, y) -> op(x), y times d op / d x``: compiled once for the op and for the chain."""
+    extra = {"size": size} if name == "cutout" else {}
+
+    @jax.jit
+    def both(x: Array, arguments: dict[str, Array], y: Array) -> tuple[Array, Array]:
+        out, back = jax.vjp(lambda x: getattr(ops, name)(x, **arguments, **extra), x)
+        return out, back(y)[0]
+
+    return both
+
+
 @pytest.fixture
 def images() -> Array:
     return jax.random.normal(jax.random.key(0), (3, 5, 5, 3))
@@ -62,20 +75,19 @@ def test_original_outputs_and_gradients(reference, name: str, kind: str, form: s
     arrays = reference("augment")
     x, r = nhwc(arrays[f"{kind}.x"]), nhwc(arrays[f"{kind}.r"])
 
-    def one(op: str, x: Array) -> Array:
+    def arguments(op: str) -> dict[str, Array]:
         stored = {k: arrays[f"{kind}.{name}.{form}.{v}"] for k, v in ARGUMENTS[op].items()}
-        arguments = {k: v[0] if form == "siamese" else v for k, v in stored.items()}
-        if op == "cutout":
-            arguments["size"] = int(arrays[f"{kind}.cutout_size"])
-        return getattr(ops, op)(x, **arguments)
+        return {k: jnp.asarray(v[0] if form == "siamese" else v) for k, v in stored.items()}
 
-    @jax.jit
-    def both(x: Array) -> tuple[Array, Array]:
-        steps = CHAIN if name == "chain" else (name,)
-        out, back = jax.vjp(lambda x: functools.reduce(lambda x, op: one(op, x), steps, x), x)
-        return out, back(r)[0]
+    size = int(arrays[f"{kind}.cutout_size"])
+    steps = CHAIN if name == "chain" else (name,)
+    inputs = [x]
+    for op in steps:
+        inputs.append(value_and_transpose(op, size)(inputs[-1], arguments(op), r)[0])
+    out, gradient = inputs.pop(), r
+    for op, before in zip(reversed(steps), reversed(inputs), strict=True):
+        gradient = value_and_transpose(op, size)(before, arguments(op), gradient)[1]
 
-    out, gradient = both(x)
     tolerance = TOLERANCE.get(name, COLOUR_TOLERANCE)
     for ours, key in ((out, "out"), (gradient, "grad")):
         theirs = nhwc(arrays[f"{kind}.{name}.{form}.{key}"])

@@ -82,6 +82,8 @@ def test_a_run_directory_holds_everything(run, out, cli, refused):
     for picture in ("grid.png", "curve.png"):
         Image.open(out / picture).verify()
 
+    assert result["network"] == result["eval_network"] == first["network"] == "ConvNet-1"
+
     for word in ("digits: 2 classes", "ConvNet-1", "3 networks x 2 image updates", "compiled in"):
         assert word in run.out
     for name in names:
@@ -122,6 +124,60 @@ def test_dsa_says_what_to_augment_with(cli, out):
     assert "whole training set" not in outcome.out
 
 
+def save_npz(path, shape, seed=0):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (20, *shape), dtype=np.uint8)
+    labels = np.arange(20) % 2
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:6], y_test=labels[:6])
+    return f"npz:{path}"
+
+
+SHORT = (
+    "--width 2 --depth 1 --real-batch 4 --networks 1 --eval-networks 1 --eval-epochs 1 --whole no"
+).split()
+
+
+def test_images_of_four_channels_are_distilled_drawn_and_evaluated(cli, out, tmp_path):
+    given = save_npz(tmp_path / "rgba.npz", (8, 8, 4))
+    outcome = cli("distill", "dc", *SHORT, "--data", given, "--norm", "batch", "--out", out)
+    assert outcome.code == 0, outcome.err
+    Image.open(out / "grid.png").verify()
+    result = json.loads((out / "result.json").read_text())
+    assert (result["network"], result["eval_network"]) == ("ConvNet-1-batch", "ConvNet-1")
+    assert {score["network"] for score in result["scores"]} == {"ConvNet-1"}
+    assert "evaluation" in outcome.out and "over networks (ConvNet-1)" in outcome.out
+    # The set is evaluated as it was in its run; another norm of the network is another protocol.
+    quick = ["--networks", "1", "--eval-epochs", "1", "--baseline", "none"]
+    again = cli("evaluate", out, *quick)
+    assert again.code == 0 and "ConvNet-1," in again.out and "dc, 1 epochs" in again.out
+    other = cli("evaluate", out, *quick, "--norm", "batch")
+    assert other.code == 0 and "ConvNet-1-batch" in other.out
+    assert "dc-crop-noise, 1 epochs" in other.out
+
+
+def test_oblong_images_and_a_square_augmentation(cli, refused, out, tmp_path):
+    given = save_npz(tmp_path / "oblong.npz", (8, 6))
+    wrong = cli("distill", "dsa", *SHORT, "--data", given, "--out", out)
+    assert refused(wrong, "square", "8x6", "--strategy")
+    wrong = cli("distill", "dc", *SHORT, "--data", given, "--eval-norm", "batch", "--out", out)
+    assert refused(wrong, "square", "8x6", "dc-crop-noise", "--eval-norm")
+    assert not out.exists()
+    wrong = cli("evaluate", "random", "--data", given, "--protocol", "dsa")
+    assert refused(wrong, "square", "8x6", "--protocol")
+    right = cli("distill", "dsa", *SHORT, "--data", given, "--strategy", "", "--out", out)
+    assert right.code == 0, right.err
+    assert DistilledSet.load(out / "set.safetensors").metadata.options["strategy"] == "none"
+
+
+def test_other_images_under_the_same_name_are_not_resumed(cli, refused, out, tmp_path):
+    command = ["distill", "dc", *SHORT, "--out", out, "--data"]
+    given = save_npz(tmp_path / "mine.npz", (8, 8))
+    assert cli(*command, given).code == 0
+    assert cli(*command, given, "--resume").code == 0
+    save_npz(tmp_path / "mine.npz", (8, 8), seed=1)
+    assert refused(cli(*command, given, "--resume"), "train_split", "--data")
+
+
 WRONG = [
     (["--ipc", "0"], ["at least 1", "--ipc"]),
     (["--ipc", "1000"], ["from 1 to", "--ipc"]),
@@ -141,6 +197,11 @@ WRONG = [
     (["--distance", "cosine"], ["did you mean", "--distance"]),
     (["--over-classes", "0"], ["at least 1", "--over-classes"]),
     (["--over-classes", "vamp"], ["did you mean 'vmap'", "--over-classes"]),
+    (["--over-classes", "a number"], ["a whole number of at least 1", "--over-classes"]),
+    (["--over-classes", "--5"], ["--over-classes"]),
+    (["--over-classes=--5"], ["'--5'", "--over-classes"]),
+    (["--over-classes", "-5"], ["--over-classes"]),
+    (["--eval-norm", "batsch"], ["did you mean 'batch'", "--eval-norm"]),
     (["--width", "0"], ["at least 1", "--width"]),
     (["--depth", "9"], ["at most", "--depth"]),
     (["--norm", "instanc"], ["did you mean 'instance'", "--norm"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from jax.errors import JaxRuntimeError
 
 from jdd.cli.errors import UsageError, blame, require
 
@@ -32,3 +33,41 @@ def test_require():
     require(True, "--ipc", "never said")
     with pytest.raises(UsageError, match=r"^too many \(option --ipc\)$"):
         require(False, "--ipc", "too many")
+
+
+@pytest.fixture
+def failing(cli, monkeypatch):
+    """``jdd methods`` as a command in which something raises."""
+
+    def run(error):
+        def methods():
+            raise error
+
+        monkeypatch.setattr("jdd.cli.show.methods", methods)
+        return cli("methods")
+
+    return run
+
+
+def test_what_the_library_refuses_is_one_line(failing, monkeypatch):
+    outcome = failing(ValueError("no such\nthing"))
+    assert (outcome.code, outcome.err) == (1, "jdd: error: no such thing\n")
+    monkeypatch.setenv("JDD_TRACEBACK", "1")
+    outcome = failing(ValueError("no such thing"))
+    assert outcome.code == 1 and "Traceback" in outcome.err
+    assert outcome.err.endswith("jdd: error: no such thing\n")
+
+
+def test_out_of_memory_names_what_helps(failing):
+    outcome = failing(JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB\n\nbuffers:\n1: f32[9]"))
+    assert outcome.code == 1 and len(outcome.err.splitlines()) == 1
+    for word in ("out of memory", "9 GB", "--over-classes", "--real-batch"):
+        assert word in outcome.err
+    assert "f32" not in outcome.err
+    outcome = failing(JaxRuntimeError("INTERNAL: broken"))
+    assert (outcome.code, outcome.err) == (1, "jdd: error: INTERNAL: broken\n")
+
+
+def test_a_defect_keeps_its_traceback(failing):
+    with pytest.raises(KeyError):
+        failing(KeyError("a defect"))

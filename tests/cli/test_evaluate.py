@@ -94,6 +94,38 @@ def test_a_wrong_value_is_one_line(cli, refused, arguments, words):
     assert refused(outcome, *words), outcome
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"classes": None}, {"classes": [0, 1]}, {"width": "8"}, {"depth": True}, {"norm": 3}],
+    ids=str,
+)
+def test_a_hand_made_set_with_wrong_options(cli, refused, tmp_path, wrong):
+    file = save(tmp_path, **wrong)
+    (name,) = wrong
+    assert refused(cli("evaluate", file), f"{name} is", "not a", "SET")
+
+
+def test_a_hand_made_set_with_a_wrong_augmentation(cli, refused, tmp_path):
+    file = save(tmp_path, protocol="dsa, croop", augmentation=Augmentation("dsa", "croop"))
+    assert refused(cli("evaluate", file), "did you mean 'crop'", "SET")
+
+
+@pytest.mark.parametrize(
+    ("options", "network"),
+    [
+        ({"norm": "batch"}, "ConvNet-1,"),
+        ({"norm": "batch", "eval_norm": "batch"}, "ConvNet-1-batch,"),
+        ({"norm": "none", "eval_norm": "layer"}, "ConvNet-1-layer,"),
+    ],
+    ids=str,
+)
+def test_the_norm_of_evaluation_comes_with_the_set(cli, tmp_path, options, network):
+    file = save(tmp_path, **options)
+    quick = ["--networks", "1", "--eval-epochs", "1", "--baseline", "none"]
+    outcome = cli("evaluate", file, *quick)
+    assert outcome.code == 0 and network in outcome.out, outcome
+
+
 def test_a_set_that_does_not_fit(cli, refused, tmp_path):
     file = save(tmp_path, protocol="of tomorrow")
     assert refused(cli("evaluate", file), "'of tomorrow'", "--protocol")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdd import augment, evaluate
+from jdd import augment, data, evaluate
 from jdd.cli import experiment
 from jdd.cli.distill import evaluation_steps
 from jdd.cli.options import (
@@ -20,6 +22,8 @@ from jdd.cli.options import (
     RunOptions,
 )
 from jdd.cli.places import run_folder
+from jdd.methods import METHODS
+from jdd.nn import convnet
 
 SMALL = NetworkOptions(width=4, depth=1)
 
@@ -53,17 +57,18 @@ def test_no_flip_for_digits(name, strategy):
     ],
 )
 def test_the_protocol_belongs_to_the_method(method, data, strategy, norm, protocol):
-    found = experiment.base_protocol(method, data, strategy, norm)
+    own = {} if strategy is None else {"strategy": strategy}
+    found = experiment.base_protocol(method, data, norm, **own)
     assert found == evaluate.PROTOCOLS[protocol]
     assert found.epochs == (300 if protocol == "dc" else 1000)
 
 
 def test_another_strategy_or_length_is_another_protocol():
-    found = experiment.base_protocol("dsa", "cifar10", "crop_flip", "instance")
+    found = experiment.base_protocol("dsa", "cifar10", "instance", strategy="crop_flip")
     assert (found.name, found.augmentation, found.epochs) == ("dsa, crop_flip", "crop_flip", 1000)
     assert experiment.with_epochs(found, 1000) == found
     assert experiment.with_epochs(found, 7).name == "dsa, crop_flip, 7 epochs"
-    none = experiment.base_protocol("dsa", "cifar10", "none", "instance")
+    none = experiment.base_protocol("dsa", "cifar10", "instance", strategy="none")
     assert none.augment() is None and experiment.augmentation_of(none) is None
 
 
@@ -117,3 +122,53 @@ def test_the_folder_of_a_run():
         ipc=2, data=DataOptions("npz:a b/c.npz", classes=("3", "8")), run=RunOptions(seed=5)
     )
     assert run_folder(command).as_posix() == "runs/dsa-npz-a-b-c.npz-3-8-ipc2-seed5"
+
+
+@pytest.mark.parametrize("strategy", ["", "None", "none"])
+def test_no_strategy_is_none_and_not_the_default(strategy):
+    found = experiment.prepare(Dsa(network=SMALL, strategy=strategy))
+    assert found.options["strategy"] == "none"
+    assert found.meant.name == "dsa, none" and found.meant.augment() is None
+    assert found.augmentation is None
+
+
+@pytest.mark.parametrize(
+    ("norm", "eval_norm", "names", "protocol"),
+    [
+        ("batch", None, ("ConvNet-1-batch", "ConvNet-1"), "dc"),
+        ("batch", "batch", ("ConvNet-1-batch", "ConvNet-1-batch"), "dc-crop-noise"),
+        ("layer", None, ("ConvNet-1-layer", "ConvNet-1-layer"), "dc"),
+        ("instance", "batch", ("ConvNet-1", "ConvNet-1-batch"), "dc-crop-noise"),
+    ],
+)
+def test_the_norm_of_evaluation(norm, eval_norm, names, protocol):
+    network = NetworkOptions(width=4, depth=1, norm=norm)
+    found = experiment.prepare(Dc(network=network, report=ReportOptions(eval_norm=eval_norm)))
+    assert (found.model.name, found.eval_model.name) == names
+    assert found.meant.name == protocol
+    assert f"ConvNet-1-{found.options['eval_norm']}".removesuffix("-instance") == names[1]
+
+
+def test_the_training_images_belong_to_the_run():
+    digits = data.load_dataset("digits", classes=["0", "1"])
+    images = digits.train.images.copy()
+    same = experiment.fingerprint(digits)
+    assert same == experiment.fingerprint(
+        dataclasses.replace(digits, train=data.Split(images, digits.train.labels))
+    )
+    images[-1, 0, 0, 0] ^= 1
+    others = [
+        dataclasses.replace(digits, train=data.Split(images, digits.train.labels)),
+        dataclasses.replace(digits, mean=(0.25,)),
+        dataclasses.replace(digits, train=data.Split(digits.train.images, 1 - digits.train.labels)),
+    ]
+    assert len({same, *map(experiment.fingerprint, others)}) == 4
+    prepared = experiment.prepare(Dc(network=SMALL, data=DataOptions(classes=("0", "1"))))
+    assert prepared.options["train_split"] == same and len(same) == 16
+
+
+def test_every_method_can_be_made_by_its_entry():
+    for name, entry in METHODS.items():
+        assert all(getattr(entry, choice) for choice in entry._fields)
+        method = entry.factory(convnet(2, (8, 8, 1), width=4, depth=1), 1)
+        assert method.name == name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -41,6 +42,35 @@ def test_resuming_keeps_the_config(tmp_path):
     RunDirectory.open(tmp_path, CONFIG, resume=False)
     run = RunDirectory.open(tmp_path, {**CONFIG, "versions": {"jax": "2"}}, resume=True)
     assert run.config == CONFIG
+
+
+def test_what_changed_but_is_no_reason_to_refuse(tmp_path):
+    began = {**CONFIG, "device": {"kind": "cpu", "cores": 2}}
+    RunDirectory.open(tmp_path, began, resume=False)
+    now = {"versions": {"jax": "1", "jaxlib": "3"}, "device": {"kind": "cpu", "cores": 4}}
+    run = RunDirectory.open(tmp_path, {**CONFIG, **now}, resume=True)
+    assert run.changed(now) == ["jaxlib unknown, now 3", "cores 2, now 4"]
+    assert run.changed({"versions": began["versions"], "device": began["device"]}) == []
+
+
+def test_other_training_images_are_refused(tmp_path):
+    RunDirectory.open(tmp_path, {"options": {"train_split": "aa"}}, resume=False)
+    with pytest.raises(UsageError, match=r'train_split "aa", not "bb" \(option --data\)'):
+        RunDirectory.open(tmp_path, {"options": {"train_split": "bb"}}, resume=True)
+
+
+def test_files_are_written_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    run = RunDirectory.open(tmp_path, CONFIG, resume=False)
+    run.append({"step": 1, "loss": 0.5})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+    def full(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        run.rewind(0)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
 
 
 def test_resuming_with_other_options_names_the_first(tmp_path):

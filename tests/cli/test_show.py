@@ -63,5 +63,13 @@ def test_what_is_no_set(cli, refused, saved, tmp_path):
 def test_methods(cli):
     outcome = cli("methods")
     assert outcome.code == 0
-    for words in ("dsa", "dc", "ICLR 2021", "1001 epochs", "crop_scale_rotate"):
+    for words in (
+        "dsa",
+        "dc",
+        "ICLR 2021",
+        "1001 epochs",
+        "crop_scale_rotate",
+        "uniform, per class",
+        "pixels",
+    ):
         assert words in outcome.out

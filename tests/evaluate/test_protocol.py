@@ -77,7 +77,10 @@ def test_bad_input_is_refused(easy):
         evaluate(*args, num_networks=0)
     with pytest.raises(ValueError, match="takes images"):
         evaluate(args[0], args[1], images[:, :4], *args[3:])
-    with pytest.raises(ValueError, match="did you mean 'vmap'"):
-        evaluate(*args, over_seeds="vmpa")
+    for over in ("vmpa", 0, -1):
+        with pytest.raises(ValueError, match="over_seeds must be 'map', 'vmap' or a number"):
+            evaluate(*args, over_seeds=over)
+    with pytest.raises(ValueError, match="did you mean 'crop'"):
+        Protocol("x", epochs=1, augmentation="croop")
     with pytest.raises(ValueError, match="epochs must be at least 1"):
         Protocol("x", epochs=0)

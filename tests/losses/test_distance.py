@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jdd.losses import absolute_error, flat_cosine, layerwise_cosine, squared_error
 
@@ -98,3 +100,20 @@ def test_under_vmap(loss):
     a, b = jax.random.normal(jax.random.key(0), (2, 4, 3, 5))
     got = jax.vmap(lambda a, b: loss([a], [b]))(a, b)
     np.testing.assert_allclose(got, [loss([x], [y]) for x, y in zip(a, b, strict=True)], rtol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), factor=st.floats(1.0, 100.0), rows=st.integers(1, 6))
+def test_symmetry_scale_and_range(seed, factor, rows):
+    a, b = (np.asarray(x) for x in jax.random.normal(jax.random.key(seed), (2, 5, rows)))
+    for loss in (*METRICS.values(), absolute_error):
+        np.testing.assert_allclose(loss([a], [b]), loss([b], [a]), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(loss([a], [a]), 0, atol=1e-4)
+    # The cosines do not see a scale, up to eps; the errors see it once and twice.
+    for loss, most in ((layerwise_cosine, 2 * rows), (flat_cosine, 2)):
+        value = loss([a], [b])
+        np.testing.assert_allclose(loss([factor * a], [b]), value, rtol=1e-3, atol=1e-3)
+        assert -1e-5 <= value <= most + 1e-5
+    scaled = factor * a, factor * b
+    np.testing.assert_allclose(squared_error(*scaled), factor**2 * squared_error(a, b), rtol=1e-4)
+    np.testing.assert_allclose(absolute_error(*scaled), factor * absolute_error(a, b), rtol=1e-4)

@@ -120,6 +120,47 @@ def test_separable_gradient_equals_plain_autodiff():
     )
 
 
+def test_soft_labels_and_weights_of_the_synthetic_side_have_a_gradient():
+    pair, params = batches(), jax.random.normal(jax.random.key(9), (16, 3))
+    c = context(params=params)
+    labels = jax.nn.softmax(jax.random.normal(jax.random.key(5), (3, 2, 3)))
+    stage = matching.chain(matching.gradients(), matching.layerwise_cosine())
+
+    def lifted(labels, weights):
+        syn = Batch(pair.synthetic.images, labels, weights)
+        return value_of(matching.per_class(stage), Pair(syn, pair.real), c)
+
+    def plain(labels, weights):
+        syn = Batch(pair.synthetic.images, labels, weights)
+        return sum(
+            value_of(stage, Pair(syn.of_class(k), pair.real.of_class(k)), c.fold(k))
+            for k in range(3)
+        )
+
+    weights = jnp.array([[1.0, 2.0]] * 3)
+    got = jax.grad(lifted, (0, 1))(labels, weights)
+    for a, b in zip(got, jax.grad(plain, (0, 1))(labels, weights), strict=True):
+        assert np.abs(b).max() > 0
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_networks_that_are_not_finite_at_zero_survive_the_streaming():
+    def network(params, x):
+        x = x.reshape(len(x), -1)
+        return (x / jnp.sqrt((x * x).sum(-1, keepdims=True))) @ params
+
+    pair = batches(1, ipc=3, real=3)
+    pair = Pair(pair.synthetic.of_class(0), pair.real.of_class(0))
+    c = Context(network, jnp.ones((16, 3)), jax.random.key(0))
+    stage = matching.chain(
+        matching.gradients(real_micro_batch=2, synthetic_micro_batch=2), matching.squared_error()
+    )
+    gradient = jax.grad(
+        lambda x: value_of(stage, Pair(pair.synthetic._replace(images=x), pair.real), c)
+    )(pair.synthetic.images)
+    assert np.isfinite(gradient).all()
+
+
 def test_siamese_sees_the_same_op_at_different_batch_sizes():
     ones = Pair(*(Batch(jnp.ones((n, 8, 8, 1)), jnp.zeros(n, int)) for n in (2, 5)))
     for seed in range(8):

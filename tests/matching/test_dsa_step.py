@@ -44,8 +44,10 @@ def stored_augmentation(arrays):
     return stateless(apply)
 
 
-@pytest.mark.parametrize("over_classes", ["map", "vmap", 2])
-@pytest.mark.parametrize("run", ["plain", "aug_run"])
+@pytest.mark.parametrize(
+    ("run", "over_classes"),
+    [("plain", "map"), ("plain", "vmap"), ("aug_run", "map"), ("aug_run", 2)],
+)
 def test_three_updates(reference, setting, nhwc, run, over_classes):
     arrays = reference("dsa_step")
     model, variables, syn, real = setting(arrays)

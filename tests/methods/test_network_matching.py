@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from jdd import synthetic
-from jdd.data import Split, class_table, draw_indices
+from jdd.data import Split, class_table, draw_indices, take
 from jdd.data.batch import Batch, Draw
 from jdd.matching import Context, Pair, value_of
 from jdd.methods import METHODS, Loops, advance, dc, dc_loops, dsa
@@ -76,7 +76,7 @@ def test_dispatches_of_any_length_give_the_same_bits_and_one_compilation(table):
         parts += list(part[:n])
     assert same(whole, state)
     np.testing.assert_array_equal(losses, np.array(parts))
-    assert run._cache_size() == 1
+    assert run.program._cache_size() == 1
 
 
 def test_one_step_is_one_optimiser_step_on_the_objective(table):
@@ -114,17 +114,64 @@ def test_networks_are_fresh_every_t_updates_and_train_in_between(table):
 
 def test_batch_norm_statistics_come_from_real_images(table):
     method = make("dc", loops=Loops(2, 1, 0), norm="batch")
-    state, _ = jax.jit(method.step)(method.init(jax.random.key(0), table), table)
-    stats = state.network["batch_stats"]["norm0"]
-    assert np.abs(stats["mean"]).max() > 0
-    assert (np.abs(stats["var"] - 1) > 0).all() and (np.abs(stats["var"] - 0.9) < 2).all()
+    before = method.init(jax.random.key(0), table)
+    after, _ = jax.jit(method.step)(before, table)
+    keys = jax.random.split(jax.random.fold_in(before.key, 0), 6)
+    indices, _ = draw_indices(keys[1], table, 10)  # 16, or the smallest class
+    _, want = model("batch").train(model("batch").init(keys[0]), take(table, indices.reshape(-1)))
+    for name, value in want["batch_stats"]["norm0"].items():
+        np.testing.assert_allclose(after.network["batch_stats"]["norm0"][name], value, rtol=1e-5)
 
 
 def test_momentum_persists_across_networks(table):
     method = make(loops=Loops(4, 1, 0))
-    state, _ = advance(method, 2)(method.init(jax.random.key(0), table), table, 2)
-    trace = jax.tree.leaves(state.optimizer)
-    assert trace and all(np.abs(x).max() > 0 for x in trace)
+    step = jax.jit(method.step)
+    states = [method.init(jax.random.key(0), table)]
+    for _ in range(2):
+        states.append(step(states[-1], table)[0])
+    images = [state.synthetic["images"] for state in states]
+    traces = [jax.tree.leaves(state.optimizer)[0] for state in states]
+    gradient = traces[2] - 0.5 * traces[1]  # of the second network alone
+    np.testing.assert_allclose(
+        images[2] - images[1], -0.1 * (gradient + 0.5 * traces[1]), atol=1e-5
+    )
+    np.testing.assert_allclose(traces[1], (images[0] - images[1]) / 0.1, atol=1e-4)
+    assert np.abs(traces[1]).max() > 1e-3
+
+
+def test_init_and_step_work_under_jit_and_eval_shape(table):
+    method = make()
+    jitted = jax.jit(method.init)(jax.random.key(0), table)
+    shapes = jax.eval_shape(method.init, jax.random.key(0), table)
+    assert jax.tree.structure(jitted) == jax.tree.structure(shapes)
+
+
+def test_a_step_under_vmap_runs_several_seeds_at_once(table):
+    method = make("dc", loops=Loops(2, 1, 0))
+    keys = jax.random.split(jax.random.key(0), 2)
+    states = jax.vmap(lambda key: method.init(key, table))(keys)
+    _, metrics = jax.jit(jax.vmap(method.step, (0, None)))(states, table)
+    alone = [jax.jit(method.step)(method.init(key, table), table)[1].loss for key in keys]
+    np.testing.assert_allclose(metrics.loss, alone, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loops", "message"),
+    [
+        (Loops(0, 1, 1), "loops.networks must be at least 1, got 0"),
+        (Loops(1, 0, 0), "loops.updates must be at least 1, got 0"),
+        (Loops(1, 1, -1), "loops.net_epochs must be at least 0, got -1"),
+    ],
+)
+def test_impossible_loops_are_refused(loops, message):
+    with pytest.raises(ValueError, match=message):
+        make(loops=loops)
+
+
+def test_more_steps_than_a_dispatch_holds_are_refused(table):
+    run = advance(make(), 2)
+    with pytest.raises(ValueError, match="0 to 2 steps at a time, got 5"):
+        run(make().init(jax.random.key(0), table), table, 5)
 
 
 def test_state_survives_flattening(table):
@@ -134,15 +181,17 @@ def test_state_survives_flattening(table):
     assert dataclasses.is_dataclass(state)
 
 
-def test_unequal_classes_are_all_used(table):
+def test_unequal_classes_count_with_all_they_have():
     rng = np.random.default_rng(1)
     labels = np.array([0] * 20 + [1] * 3 + [2] * 7, np.int32)
-    uneven = class_table(
-        Split(rng.integers(0, 256, (30, 8, 8, 1), np.uint8), labels), 3, (0.5,), (0.25,)
-    )
-    method = make(loops=Loops(2, 1, 0))
-    _, metrics = jax.jit(method.step)(method.init(jax.random.key(0), uneven), uneven)
+    images = rng.integers(0, 256, (30, 8, 8, 1), np.uint8)
+    uneven = class_table(Split(images, labels), 3, (0.5,), (0.25,))
+    method = dsa(model(), 2, loops=Loops(2, 1, 0), real_batch=20)
+    state = method.init(jax.random.key(0), uneven)
+    _, metrics = jax.jit(method.step)(state, uneven)
     assert np.isfinite(metrics.loss)
+    _, weights = draw_indices(jax.random.key(0), uneven, 20)
+    assert weights.sum(1).tolist() == [20, 3, 7]
 
 
 @pytest.mark.parametrize(

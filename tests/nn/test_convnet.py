@@ -145,3 +145,43 @@ def test_wrong_images_and_state_dicts_are_refused():
         model.apply(variables, jnp.zeros((2, 8, 8, 3)))
     with pytest.raises(ValueError, match="3 conv layers, the state dict 0"):
         params_from_torch(model, {"classifier.weight": np.zeros((10, 4), np.float32)})
+
+
+def test_state_dicts_of_another_norm_are_refused():
+    zeros = {"0.weight": (4, 1, 3, 3), "0.bias": (4,), "1.weight": (4,), "1.bias": (4,)}
+    zeros |= {"1.running_mean": (4,), "1.running_var": (4,), "c.weight": (10, 64), "c.bias": (10,)}
+    state: dict[str, np.ndarray] = {
+        name: np.zeros(shape, np.float32) for name, shape in zeros.items()
+    }
+    instance, batch = (
+        convnet(10, (8, 8, 1), width=4, depth=1, norm=norm) for norm in ("instance", "batch")
+    )
+    with pytest.raises(
+        ValueError, match="norm0 of the model needs weight and bias, without running_mean"
+    ):
+        params_from_torch(instance, {**state, "c.weight": np.zeros((10, 144), np.float32)})
+    state["c.weight"] = np.zeros((10, 4 * 6 * 6), np.float32)
+    params_from_torch(batch, state)
+    with pytest.raises(ValueError, match="and running_mean and running_var"):
+        params_from_torch(batch, {k: v for k, v in state.items() if k != "1.running_mean"})
+    with pytest.raises(ValueError, match=r"layer '1' gives .*'mean': \(5,\)"):
+        params_from_torch(batch, {**state, "1.running_mean": np.zeros(5, np.float32)})
+    with pytest.raises(ValueError, match="weight of rank 5"):
+        params_from_torch(batch, {**state, "0.weight": np.zeros((1,) * 5, np.float32)})
+
+
+def test_reports_tell_variants_apart():
+    assert convnet(10, (32, 32, 3)).name == "ConvNet-3"
+    assert (
+        convnet(10, (32, 32, 3), width=64, norm="batch").name == "ConvNet-3 (width 64, norm batch)"
+    )
+
+
+def test_half_precision_runs_and_is_near():
+    model = convnet(10, (16, 16, 3), width=32)
+    variables = model.init(jax.random.key(0))
+    images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
+    half = jax.tree.map(lambda x: x.astype(jnp.bfloat16), variables)
+    got = model.apply(half, images.astype(jnp.bfloat16))
+    assert got.dtype == jnp.bfloat16
+    assert _relative(got.astype(jnp.float32), np.asarray(model.apply(variables, images))) < 0.05

@@ -100,7 +100,8 @@ def test_minibatches_cover_every_image_once_per_epoch():
     jax.effects_barrier()
     assert len(seen) == 6
     for epoch in (seen[:3], seen[3:]):
-        kept = np.concatenate([epoch[0], epoch[1], epoch[2][:2]]).reshape(10, -1)
+        assert [len(x) for x in epoch] == [4, 4, 2]
+        kept = np.concatenate(epoch).reshape(10, -1)
         assert sorted(map(tuple, kept)) == sorted(map(tuple, np.asarray(images).reshape(10, -1)))
     assert not np.array_equal(seen[0], seen[3])
 
@@ -131,6 +132,25 @@ def test_batch_norm_moves_its_statistics_while_training():
         jax.random.key(0), model, variables, images, jnp.arange(6) % 2, SGDRecipe(), epochs=2
     )
     assert float(jnp.abs(after["batch_stats"]["norm0"]["mean"]).max()) > 0
+
+
+def test_batch_norm_sees_the_last_partial_batch_alone():
+    model = convnet(2, (8, 8, 1), width=4, depth=1, norm="batch")
+    variables, images = (
+        model.init(jax.random.key(0)),
+        jax.random.normal(jax.random.key(1), (5, 8, 8, 1)),
+    )
+    recipe = SGDRecipe(batch_size=3, learning_rate=0.0)
+    got, _ = train_epochs(
+        jax.random.key(2), model, variables, images, jnp.arange(5) % 2, recipe, epochs=1
+    )
+    order = jax.random.permutation(
+        jax.random.fold_in(jax.random.fold_in(jax.random.key(2), 0), 0), 5
+    )
+    _, want = model.train(variables, images[order[:3]])
+    _, want = model.train(want, images[order[3:]])
+    for name, value in want["batch_stats"]["norm0"].items():
+        np.testing.assert_allclose(got["batch_stats"]["norm0"][name], value, rtol=1e-5, atol=1e-6)
 
 
 def test_empty_sets_are_refused():

@@ -1,0 +1,41 @@
+"""How a function is run over an axis: one after the other, in chunks, or all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import lax
+
+Over = int | str | None
+"""A strategy: "map" (one after the other), "vmap" (all at once), or k at a time; None: the default."""
+
+DEFAULT: str = "map"
+"""On a CPU "map" is 5 to 8 times faster than "vmap" (grouped convolutions). Unmeasured elsewhere."""
+
+
+def check_over(name: str, over: Over) -> None:
+    """Refuses what is no strategy.
+
+    >>> check_over("over_classes", "vamp")
+    Traceback (most recent call last):
+        ...
+    ValueError: over_classes must be 'map', 'vmap' or a number of at least 1, got 'vamp'
+    """
+    number = isinstance(over, int) and not isinstance(over, bool) and over >= 1
+    if over not in (None, "map", "vmap") and not number:
+        raise ValueError(f"{name} must be 'map', 'vmap' or a number of at least 1, got {over!r}")
+
+
+def mapped(function: Callable[[Any], Any], xs: Any, over: Over = None) -> Any:
+    """``function`` applied along the leading axis of a pytree, by a strategy; results are stacked.
+
+    >>> import jax.numpy as jnp
+    >>> print(mapped(lambda x: 2 * x, jnp.arange(3), 2))
+    [0 2 4]
+    """
+    over = over or DEFAULT
+    if over == "vmap":
+        return jax.vmap(function)(xs)
+    return lax.map(function, xs, batch_size=None if over == "map" else int(over))

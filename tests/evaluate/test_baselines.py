@@ -1,0 +1,59 @@
+"""What a distilled set is compared with: random real images, and all of them."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdd.data import Split, class_table, take
+from jdd.evaluate import (
+    WHOLE_SET,
+    Protocol,
+    evaluate,
+    random_real,
+    random_real_sets,
+    whole_set,
+)
+from jdd.nn import convnet
+
+QUICK = Protocol("quick", epochs=2)
+MODEL = convnet(2, (8, 8, 1), width=4, depth=1, norm="none")
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Two classes that differ in brightness, of unequal size."""
+    labels = np.array([0] * 7 + [1] * 5, np.int32)
+    images = (
+        np.random.default_rng(0).integers(0, 100, (12, 8, 8, 1)) + 150 * labels[:, None, None, None]
+    )
+    return class_table(Split(images.astype(np.uint8), labels), 2, (0.5,), (0.25,))
+
+
+def test_each_set_is_drawn_anew_and_has_its_networks(table):
+    seen = []
+    found = random_real_sets(
+        *(jax.random.key(3), MODEL, table, table, 2, QUICK),
+        sets=2,
+        num_networks=3,
+        report=lambda *done: seen.append(done),
+    )
+    assert found.accuracies.shape == (6,) and found.protocol is QUICK and found.model == MODEL.name
+    assert seen == [(3, 6), (6, 6)]
+    draw, key = jax.random.split(jax.random.fold_in(jax.random.key(3), 1))
+    images, labels = random_real(draw, table, 2)
+    second = evaluate(key, MODEL, images, labels, table, QUICK, num_networks=3)
+    np.testing.assert_array_equal(found.accuracies[3:], second.accuracies)
+    with pytest.raises(ValueError, match="sets must be at least 1"):
+        random_real_sets(jax.random.key(0), MODEL, table, table, 2, QUICK, sets=0)
+
+
+def test_the_whole_set_is_every_image_with_its_label(table):
+    images, labels = take(table, jnp.arange(12)), jnp.array([0] * 7 + [1] * 5)
+    found = whole_set(jax.random.key(1), MODEL, table, table, num_networks=2)
+    same = evaluate(jax.random.key(1), MODEL, images, labels, table, WHOLE_SET, num_networks=2)
+    np.testing.assert_array_equal(found.accuracies, same.accuracies)
+    assert found.protocol is WHOLE_SET
+    assert whole_set(jax.random.key(1), MODEL, table, table, QUICK).protocol is QUICK
