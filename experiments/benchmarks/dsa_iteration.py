@@ -66,7 +66,7 @@ def ours(
 
 def original(clone: str, ipc: int, num_classes: int) -> Any:
     """A function that runs one iteration of the original."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     from original import Original
 
     runner = Original(clone, ipc=ipc, num_classes=num_classes)

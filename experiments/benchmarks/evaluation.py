@@ -80,7 +80,7 @@ def main() -> None:
 
 def original(options, images, labels, raw, answers, ipc):
     """The original's loop on the same data."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     from original import Original
 
     runner = Original(options.original, ipc=ipc)

@@ -15,7 +15,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 
 class Original:

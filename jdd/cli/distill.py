@@ -328,9 +328,8 @@ def _facts(experiment: Experiment, run: RunDirectory, step: int) -> dict[str, st
         "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.train)} train and "
         f"{len(dataset.test)} test images of {shape}",
         "method": method,
-        "network": f"{experiment.model.name}, width {options['width']}, {parameters} parameters",
-        "evaluation": f"{experiment.eval_model.name}, width {options['width']}; protocol "
-        f"{experiment.protocol.name}",
+        "network": f"{experiment.model.name}, {parameters} parameters",
+        "evaluation": f"{experiment.eval_model.name}; protocol {experiment.protocol.name}",
         "loops": each,
         "device": f"{device['count']} x {device['kind']}{cores}; jax {jax.__version__}",
         "run": where,

@@ -302,6 +302,6 @@ def _facts(setting: _Setting) -> dict[str, str]:
     dataset = setting.dataset
     return {
         "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.test)} test images",
-        "network": f"{setting.model.name}, width {setting.network.width}",
+        "network": setting.model.name,
         "device": f"{jax.devices()[0].device_kind}; jax {jax.__version__}",
     }

@@ -197,13 +197,13 @@ def fingerprint(dataset: data.Dataset) -> str:
     train = dataset.train
     digest = hashlib.blake2b(digest_size=8)
     for array in (train.images, train.labels):
-        digest.update(np.ascontiguousarray(array).reshape(-1))
+        digest.update(np.ascontiguousarray(array).reshape(-1).data)
     digest.update(repr((train.images.shape, dataset.mean, dataset.std)).encode())
     return digest.hexdigest()
 
 
 def _eval_network(options: NetworkOptions, norm: str, dataset: data.Dataset) -> nn.Model:
-    chosen = dataclasses.asdict(options) | {"norm": norm}
+    chosen = dataclasses.asdict(dataclasses.replace(options, norm=norm))
     with blame("--eval-norm"):
         return nn.convnet(dataset.num_classes, dataset.image_shape, **chosen)
 

@@ -82,7 +82,7 @@ def test_a_run_directory_holds_everything(run, out, cli, refused):
     for picture in ("grid.png", "curve.png"):
         Image.open(out / picture).verify()
 
-    assert result["network"] == result["eval_network"] == first["network"] == "ConvNet-1"
+    assert result["network"] == result["eval_network"] == first["network"] == "ConvNet-1 (width 4)"
 
     for word in ("digits: 2 classes", "ConvNet-1", "3 networks x 2 image updates", "compiled in"):
         assert word in run.out
@@ -143,15 +143,18 @@ def test_images_of_four_channels_are_distilled_drawn_and_evaluated(cli, out, tmp
     assert outcome.code == 0, outcome.err
     Image.open(out / "grid.png").verify()
     result = json.loads((out / "result.json").read_text())
-    assert (result["network"], result["eval_network"]) == ("ConvNet-1-batch", "ConvNet-1")
-    assert {score["network"] for score in result["scores"]} == {"ConvNet-1"}
-    assert "evaluation" in outcome.out and "over networks (ConvNet-1)" in outcome.out
+    assert (result["network"], result["eval_network"]) == (
+        "ConvNet-1 (width 2, norm batch)",
+        "ConvNet-1 (width 2)",
+    )
+    assert {score["network"] for score in result["scores"]} == {"ConvNet-1 (width 2)"}
+    assert "evaluation" in outcome.out and "over networks: ConvNet-1 (width 2)." in outcome.out
     # The set is evaluated as it was in its run; another norm of the network is another protocol.
     quick = ["--networks", "1", "--eval-epochs", "1", "--baseline", "none"]
     again = cli("evaluate", out, *quick)
-    assert again.code == 0 and "ConvNet-1," in again.out and "dc, 1 epochs" in again.out
+    assert again.code == 0 and "norm batch" not in again.out and "dc, 1 epochs" in again.out
     other = cli("evaluate", out, *quick, "--norm", "batch")
-    assert other.code == 0 and "ConvNet-1-batch" in other.out
+    assert other.code == 0 and "norm batch" in other.out
     assert "dc-crop-noise, 1 epochs" in other.out
 
 

@@ -57,7 +57,7 @@ def test_options_override_the_set(cli, tmp_path):
     outcome = cli("evaluate", file, *QUICK, "--baseline", "none", "--width", 3, "--norm", "layer")
     assert outcome.code == 0, outcome.err
     assert "dsa, crop, 1 epochs" in outcome.out and "DSA augmentation crop" in outcome.out
-    assert "width 3" in outcome.out and "ConvNet-1-layer" in outcome.out
+    assert "ConvNet-1 (width 3, norm layer)" in outcome.out
     assert "random real" not in outcome.out
 
 
@@ -113,9 +113,9 @@ def test_a_hand_made_set_with_a_wrong_augmentation(cli, refused, tmp_path):
 @pytest.mark.parametrize(
     ("options", "network"),
     [
-        ({"norm": "batch"}, "ConvNet-1,"),
-        ({"norm": "batch", "eval_norm": "batch"}, "ConvNet-1-batch,"),
-        ({"norm": "none", "eval_norm": "layer"}, "ConvNet-1-layer,"),
+        ({"norm": "batch"}, "ConvNet-1 (width 4)"),
+        ({"norm": "batch", "eval_norm": "batch"}, "ConvNet-1 (width 4, norm batch)"),
+        ({"norm": "none", "eval_norm": "layer"}, "ConvNet-1 (width 4, norm layer)"),
     ],
     ids=str,
 )

@@ -133,20 +133,21 @@ def test_no_strategy_is_none_and_not_the_default(strategy):
 
 
 @pytest.mark.parametrize(
-    ("norm", "eval_norm", "names", "protocol"),
+    ("norm", "eval_norm", "expected", "protocol"),
     [
-        ("batch", None, ("ConvNet-1-batch", "ConvNet-1"), "dc"),
-        ("batch", "batch", ("ConvNet-1-batch", "ConvNet-1-batch"), "dc-crop-noise"),
-        ("layer", None, ("ConvNet-1-layer", "ConvNet-1-layer"), "dc"),
-        ("instance", "batch", ("ConvNet-1", "ConvNet-1-batch"), "dc-crop-noise"),
+        ("batch", None, "instance", "dc"),
+        ("batch", "batch", "batch", "dc-crop-noise"),
+        ("layer", None, "layer", "dc"),
+        ("instance", "batch", "batch", "dc-crop-noise"),
     ],
 )
-def test_the_norm_of_evaluation(norm, eval_norm, names, protocol):
+def test_the_norm_of_evaluation(norm, eval_norm, expected, protocol):
     network = NetworkOptions(width=4, depth=1, norm=norm)
     found = experiment.prepare(Dc(network=network, report=ReportOptions(eval_norm=eval_norm)))
-    assert (found.model.name, found.eval_model.name) == names
+    names = [convnet(10, (8, 8, 1), width=4, depth=1, norm=n).name for n in (norm, expected)]
+    assert [found.model.name, found.eval_model.name] == names
+    assert (found.options["norm"], found.options["eval_norm"]) == (norm, expected)
     assert found.meant.name == protocol
-    assert f"ConvNet-1-{found.options['eval_norm']}".removesuffix("-instance") == names[1]
 
 
 def test_the_training_images_belong_to_the_run():
