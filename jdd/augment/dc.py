@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jdd.augment.affine_switch import affine_switch
 from jdd.augment.dsa import integer, parse_strategy
-from jdd.augment.one_of import one_of
 
 DC_OPS = ("crop", "scale", "rotate", "noise")
 #: The original's strategy for MNIST; it uses "crop_noise" for networks with BatchNorm, and none elsewhere.
@@ -103,16 +103,16 @@ def dc_augment(
         index, u, noise_key, image = each
         return apply(index, _Draw(u, noise_key, fill), image[None])[0]
 
-    # Against all ops for all images and a selection, milliseconds (2 cores of an AMD EPYC, jax 0.10.2, in a
-    # loop, crop_scale_rotate): 0.2 to 0.2 for 10 images of 28x28x1, 10 to 5 for 256; 0.5 to 1.0 for 10 images
-    # of 32x32x3, 14 to 24 for 256. Evaluation at IPC 1 and 10 has 10 and 100 images.
+    # Against all ops for all images and a selection, in milliseconds (2 cores of an AMD EPYC, shared, jax 0.10.2,
+    # in a loop, crop_scale_rotate): 0.2 to 0.2 for 10 images of 28x28x1, 4 to 3 for 100, 10 to 5 for 256; 0.5
+    # to 1.0 for 10 images of 32x32x3, 14 to 24 for 256. Evaluation at IPC 1 and 10 has 10 and 100 images.
     return lax.map(augment, (index, u[:, :2], noise_keys, images))
 
 
 @functools.cache
 def _any_of(names: tuple[str, ...], ratios: DCRatios) -> Callable[[Array, _Draw, Array], Array]:
     table = {"crop": _crop, "scale": _scale, "rotate": _rotate, "noise": _noise}
-    return one_of([functools.partial(table[name], ratios) for name in names])
+    return affine_switch([functools.partial(table[name], ratios) for name in names])
 
 
 def _crop(ratios: DCRatios, draw: _Draw, x: Array) -> Array:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jdd.augment import ops
-from jdd.augment.one_of import one_of
+from jdd.augment.affine_switch import affine_switch
 from jdd.names import did_you_mean
 
 OPS = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -185,4 +185,4 @@ def _apply(name: str, ratios: DSARatios, u: Array, x: Array) -> Array:
 
 @functools.cache
 def _any_of(names: tuple[str, ...], ratios: DSARatios) -> Callable[[Array, Array, Array], Array]:
-    return one_of([functools.partial(_apply, name, ratios) for name in names])
+    return affine_switch([functools.partial(_apply, name, ratios) for name in names])

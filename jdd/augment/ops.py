@@ -44,8 +44,9 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
 # Time per call in milliseconds, 256 images of 32x32x3, forward / product of a cotangent with the transpose; a
-# copy takes 0.5 / 0.5. "own": one parameter per image. Best of 25 calls (the smallest of three runs, the
-# machine was shared) on 2 cores of an AMD EPYC with AVX2, jax 0.10.2, float32, of ten batches in a loop:
+# copy takes 0.5 / 0.5. "own": one parameter per image. Best of 7 to 25 calls on 2 cores of an
+# AMD EPYC with AVX2, jax 0.10.2, float32, of ten batches in a loop (smallest of up to three runs: the machine
+# was shared, trust no ratio below 1.5):
 #   jax.jit(lambda x, p: lax.map(lambda a: op(*a), (x, p)))
 #   jax.jit(lambda x, p, y: lax.map(lambda a: jax.vjp(lambda x: op(x, a[1]), a[0])[1](a[2]), (x, p, y)))
 #

@@ -42,7 +42,7 @@ def scores(out: Console, entries: Sequence[Score]) -> None:
     for recipe in dict.fromkeys(score.recipe for score in entries):
         out.print(recipe, soft_wrap=True, markup=False)
     networks = ", ".join(dict.fromkeys(score.network for score in entries))
-    out.print(f"Mean and population standard deviation over networks ({networks}).", soft_wrap=True)
+    out.print(f"Mean and population standard deviation over networks: {networks}.", soft_wrap=True)
 
 
 def count(n: int, what: str) -> str:

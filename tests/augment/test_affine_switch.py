@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax import Array
 
-from jdd.augment.one_of import one_of
+from jdd.augment.affine_switch import affine_switch
 
 MATRIX = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4)) / 2, jnp.float32)
 OPS = (
@@ -53,26 +53,26 @@ def mapped(f: Chooser) -> Callable[..., Array]:
 @pytest.mark.parametrize("order", range(4))
 @pytest.mark.parametrize("over", [jax.vmap, mapped])
 def test_every_order_under_vmap_and_scan(over: Callable[..., Any], order: int) -> None:
-    f = jax.jit(over(derivative(one_of(OPS), order)))
+    f = jax.jit(over(derivative(affine_switch(OPS), order)))
     np.testing.assert_allclose(f(INDEX, PARAMETERS, X), expected(order), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("over", [jax.vmap, mapped])
 def test_every_order_of_a_vmap_and_a_scan(over: Callable[..., Any]) -> None:
     for order in (1, 2):
-        f = jax.jit(derivative(over(one_of(OPS)), order))
+        f = jax.jit(derivative(over(affine_switch(OPS)), order))
         np.testing.assert_allclose(f(INDEX, PARAMETERS, X), expected(order), rtol=1e-4, atol=1e-4)
 
 
 def test_without_jit_and_for_one_row() -> None:
     p = {k: v[0] for k, v in PARAMETERS.items()}
     for order in (0, 1):
-        f = derivative(one_of(OPS), order)
+        f = derivative(affine_switch(OPS), order)
         np.testing.assert_allclose(f(INDEX[0], p, X[0]), expected(order)[0], atol=1e-5)
 
 
 def test_batched_images_or_batched_index_alone() -> None:
-    f, p = derivative(one_of(OPS), 2), {k: v[0] for k, v in PARAMETERS.items()}
+    f, p = derivative(affine_switch(OPS), 2), {k: v[0] for k, v in PARAMETERS.items()}
     plain = derivative(python_choice, 2)
     table = jnp.stack([jnp.stack([plain(i, p, x) for x in X]) for i in INDEX])
     images = jax.vmap(f, in_axes=(None, None, 0))
@@ -112,11 +112,11 @@ def executed(f: Callable[..., Array]) -> list[int]:
 @pytest.mark.parametrize("over", [jax.vmap, mapped])
 def test_only_the_chosen_ops_run(over: Callable[..., Any]) -> None:
     chosen = [1, 2, 2]
-    assert executed(over(one_of(COUNTED))) == chosen
+    assert executed(over(affine_switch(COUNTED))) == chosen
     # The gradient runs each chosen op twice: once for its value, once inside its transpose.
-    assert executed(over(derivative(one_of(COUNTED), 1))) == [2 * n for n in chosen]
+    assert executed(over(derivative(affine_switch(COUNTED), 1))) == [2 * n for n in chosen]
     # The second one transposes more, but still nothing that was not chosen.
-    second = executed(over(derivative(one_of(COUNTED), 2)))
+    second = executed(over(derivative(affine_switch(COUNTED), 2)))
     assert second[0] > 0
     assert second == [second[0] * n for n in chosen]
 
@@ -128,4 +128,4 @@ def test_the_count_would_notice_a_select() -> None:
 
 def test_one_op_needs_no_switch() -> None:
     p = {k: v[0] for k, v in PARAMETERS.items()}
-    np.testing.assert_array_equal(one_of(OPS[2:])(jnp.int32(0), p, X), OPS[2](p, X))
+    np.testing.assert_array_equal(affine_switch(OPS[2:])(jnp.int32(0), p, X), OPS[2](p, X))

@@ -11,16 +11,16 @@ from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
 # Six DSA ops, siamese, ten keys and ten batches of 256 images of 32x32x3; milliseconds per batch and MB of
-# temporaries, forward and gradient (2 cores of an AMD EPYC with AVX2, jax 0.10.2, best of 25):
+# temporaries, forward and gradient (2 cores of an AMD EPYC with AVX2, jax 0.10.2, best of 25, machine shared):
 #
-#                       one_of                       lax.switch
+#                       affine_switch                       lax.switch
 # lax.map over keys     2.7 (9 MB),  4.0 (10 MB)     2.0 (9 MB),   9.4 (90 MB)
 # vmap over keys        2.2 (9 MB),  3.5 (10 MB)     8.2 (63 MB), 17.2 (95 MB)
 
 Op = Callable[[Any, Array], Array]
 
 
-def one_of(ops: Sequence[Op]) -> Callable[[Array, Any, Array], Array]:
+def affine_switch(ops: Sequence[Op]) -> Callable[[Array, Any, Array], Array]:
     """``(index, parameters, x) -> ops[index](parameters, x)``, for ops that are affine in ``x``.
 
     ``lax.switch`` alone becomes a select between the outputs of *all* ops where ``vmap`` batches the index,
