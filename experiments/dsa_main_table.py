@@ -77,7 +77,9 @@ def run_for(arguments: list[str], minutes: float | None) -> int:
     """Runs jdd; after so many minutes it is stopped as by Ctrl-C."""
     if minutes is None:
         return jdd(arguments)
-    timer = threading.Timer(minutes * 60, signal.raise_signal, [signal.SIGINT])
+    # To the main thread, as the keyboard's: a signal of the timer's own thread would wake nobody.
+    target = [threading.main_thread().ident, signal.SIGINT]
+    timer = threading.Timer(minutes * 60, signal.pthread_kill, target)
     timer.daemon = True
     timer.start()
     try:

@@ -14,7 +14,17 @@ from jdd.data import load_dataset
 QUICK = "--networks 2 --eval-epochs 1".split()
 
 
-def save(path, protocol="dc", *, augmentation=None, ipc=1, classes=("0", "1"), size=8, **options):
+def save(
+    path,
+    protocol="dc",
+    *,
+    augmentation=None,
+    ipc=1,
+    classes=("0", "1"),
+    size=8,
+    wrong=(),
+    **options,
+):
     digits = load_dataset("digits", classes=classes)
     images = np.random.default_rng(0).normal(size=(ipc * len(classes), size, size, 1))
     metadata = Metadata(
@@ -27,7 +37,9 @@ def save(path, protocol="dc", *, augmentation=None, ipc=1, classes=("0", "1"), s
         std=digits.std,
         protocol=protocol,
         augmentation=augmentation,
-        options={"data": "digits", "classes": list(classes), "width": 4, "depth": 1} | options,
+        options={"data": "digits", "classes": list(classes), "width": 4, "depth": 1}
+        | options
+        | dict(wrong),
     )
     labels = np.repeat(np.arange(len(classes)), ipc)
     return DistilledSet(images.astype(np.float32), labels, metadata).save(path / "a.safetensors")
@@ -100,7 +112,7 @@ def test_a_wrong_value_is_one_line(cli, refused, arguments, words):
     ids=str,
 )
 def test_a_hand_made_set_with_wrong_options(cli, refused, tmp_path, wrong):
-    file = save(tmp_path, **wrong)
+    file = save(tmp_path, wrong=wrong)
     (name,) = wrong
     assert refused(cli("evaluate", file), f"{name} is", "not a", "SET")
 
