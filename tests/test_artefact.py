@@ -198,7 +198,7 @@ def test_files_of_others_are_reported(path: Path) -> None:
     [
         ({"format_version": 99}, "format version 99 is newer than 1"),
         ({"format_version": None}, "format_version is None"),
-        ({"space": "normalized"}, "unknown space 'normalized': did you mean 'normalised'"),
+        ({"space": "normalized"}, "unknown space 'normalized', did you mean 'normalised'"),
         ({"decode": "mosaic"}, "unknown decode 'mosaic'"),
         ({"layout": "NCHW"}, "unknown layout 'NCHW'"),
         ({"class_names": "cat"}, "class_names is 'cat', not a sequence"),
