@@ -80,6 +80,13 @@ def streamed_gradient(
     apply: Callable[[Any, Array], Array], params: Any, batch: Batch, loss: Loss, micro_batch: int
 ) -> Any:
     """The gradient of the weighted mean loss of a batch, ``micro_batch`` images at a time."""
+    return streamed_value_and_gradient(apply, params, batch, loss, micro_batch)[1]
+
+
+def streamed_value_and_gradient(
+    apply: Callable[[Any, Array], Array], params: Any, batch: Batch, loss: Loss, micro_batch: int
+) -> tuple[Array, Any]:
+    """The weighted mean loss of a batch and its gradient, at most ``micro_batch`` images at a time."""
     n = batch.images.shape[0]
     if n < 1:
         raise ValueError("cannot take the gradient of an empty batch")
@@ -87,32 +94,32 @@ def streamed_gradient(
     weights = weights / jnp.sum(weights)
     samples = (batch.images, batch.labels, weights)
 
-    def gradient(part: tuple[Array, Array, Array]) -> Any:
-        images, labels, weights = part
+    def part(samples: tuple[Array, Array, Array]) -> tuple[Array, Any]:
+        images, labels, weights = samples
 
         def total(params: Any) -> Array:
             return jnp.sum(weights * loss(apply(params, images), labels))
 
-        return jax.grad(total)(params)
+        return jax.value_and_grad(total)(params)
 
-    chunks, rest = divmod(n, micro_batch)
-    if chunks == 0 or n == micro_batch:
-        return gradient(samples)
-    if rest:
+    chunks = -(-n // micro_batch)
+    if chunks == 1:
+        return part(samples)
+    size = -(-n // chunks)  # as even as possible: 100 images in 7 times 15, not 16
+    if fill := chunks * size - n:
         # Samples of weight 0 fill the last micro-batch: one loop body, compiled once. They are copies,
         # because a network need not be finite at an image of zeros, and 0 * nan is nan.
         images, labels, weights = samples
-        fill = micro_batch - rest
         samples = (
             jnp.concatenate([images, images[:fill]]),
             jnp.concatenate([labels, labels[:fill]]),
             jnp.concatenate([weights, jnp.zeros(fill, weights.dtype)]),
         )
-        chunks += 1
-    parts = jax.tree.map(lambda x: x.reshape(chunks, micro_batch, *x.shape[1:]), samples)
-    checkpointed = jax.checkpoint(gradient, prevent_cse=False)
+    parts = jax.tree.map(lambda x: x.reshape(chunks, size, *x.shape[1:]), samples)
+    checkpointed = jax.checkpoint(part, prevent_cse=False)
 
-    def accumulate(total: Any, part: tuple[Array, Array, Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, checkpointed(part)), None
+    def accumulate(total: tuple[Array, Any], samples: Any) -> tuple[tuple[Array, Any], None]:
+        return jax.tree.map(jnp.add, total, checkpointed(samples)), None
 
-    return lax.scan(accumulate, jax.tree.map(jnp.zeros_like, params), parts)[0]
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, samples))
+    return lax.scan(accumulate, start, parts)[0]

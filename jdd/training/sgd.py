@@ -11,6 +11,8 @@ import optax
 from jax import Array, lax
 
 from jdd import losses
+from jdd.data.batch import Batch
+from jdd.matching.gradients import default_micro_batch, streamed_value_and_gradient
 from jdd.nn import Model
 from jdd.nn.model import Variables
 
@@ -152,13 +154,30 @@ def _sgd(
         if augment is not None:
             x = augment(key, x)
 
-        def loss(params: Any) -> tuple[Array, Variables]:
-            logits, moved = model.train({**variables, "params": params}, x)
-            return jnp.mean(losses.cross_entropy(logits, y)), moved
-
-        (value, moved), gradient = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+        value, gradient, moved = _value_and_gradient(model, variables, x, y)
         updates, state = tx.update(gradient, state, variables["params"])
         params = jax.tree.map(lambda p, u: p - rate * u, variables["params"], updates)
         return ({**moved, "params": params}, state, rate), value
 
     return tx, step
+
+
+def _value_and_gradient(
+    model: Model, variables: Variables, x: Array, y: Array
+) -> tuple[Array, Any, Variables]:
+    """The mean loss of a minibatch, its gradient, and the variables with statistics moved."""
+    if not model.has_batch_stats:
+        # Samples do not see each other: in micro-batches their activations stay in cache.
+        apply, params = model.frozen(variables)
+        size = default_micro_batch("real")
+        value, gradient = streamed_value_and_gradient(
+            apply, params, Batch(x, y), losses.cross_entropy, size
+        )
+        return value, gradient, variables
+
+    def loss(params: Any) -> tuple[Array, Variables]:
+        logits, moved = model.train({**variables, "params": params}, x)
+        return jnp.mean(losses.cross_entropy(logits, y)), moved
+
+    (value, moved), gradient = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+    return value, gradient, moved
