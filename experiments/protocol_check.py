@@ -7,7 +7,8 @@ under both protocols.
 
     python experiments/protocol_check.py --data-dir FOLDER        # holds mnist/ and fashion_mnist/
 
-About 45 minutes on 2 cores (AMD EPYC, AVX2). Writes experiments/results/protocol_check/*.json; what is there is not run again.
+About 45 minutes on 2 cores (AMD EPYC, AVX2). Writes experiments/results/protocol_check/*.json; a cell that is there
+is not run again.
 """
 
 from __future__ import annotations
