@@ -68,8 +68,10 @@ def gradients(
 def default_micro_batch(side: str) -> int:
     """Images at a time: small on a CPU, where activations then stay in cache; large elsewhere.
 
-    2 cores (AMD EPYC, AVX2), ConvNet-3 width 128, Winograd convolution, 2560 images: 6.0 s with 16 at a
-    time, 6.7 s with 8. `experiments/benchmarks/convolution.py` compares them; a GPU is unmeasured.
+    The gradient of 64 images of 32x32x3, ConvNet-3 of width 128, Winograd convolution, on 2 cores (AMD
+    EPYC, AVX2): 174 ms with 8 at a time, 186 with 16, 266 with 32
+    (`experiments/benchmarks/convolution.py --tables streaming`; 8 and 16 change places between
+    runs). A GPU is unmeasured.
     """
     if jax.default_backend() == "cpu":
         return 16 if side == "real" else 10

@@ -50,8 +50,8 @@ def winograd_conv(x: Array, w: Array, padding: int) -> Array:
 def default_conv() -> Convolution:
     """Winograd on the CPU, XLA's own elsewhere.
 
-    The gradient of 128 images on 2 cores (AMD EPYC, AVX2), micro-batches of 16: 0.30 s against 0.45 s
-    with the direct form (`experiments/benchmarks/convolution.py` compares them). It is as exact: the
+    The gradient of 64 images on 2 cores (AMD EPYC, AVX2), micro-batches of 16: 186 ms against 278 ms
+    with the direct form (`experiments/benchmarks/convolution.py --tables streaming`). It is as exact: the
     gradient of synthetic images through both gradients is 8e-6 from float64 with a smooth
     activation, XLA's own 3e-6. (With ReLU, pre-activations that change sign by rounding cost up to
     1e-3 in either.)
