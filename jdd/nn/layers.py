@@ -85,7 +85,9 @@ class Norm(nn.Module):
         if self.kind == "group":
             grouped = x.reshape(*x.shape[:-1], 4, -1)
             return _standardise(grouped, (1, 2, 4)).reshape(x.shape) * scale + bias
-        return _standardise(x, (1, 2) if self.kind == "instance" else (1, 2, 3)) * scale + bias
+        if self.kind == "instance":
+            return instance_norm(x, scale, bias)
+        return _standardise(x, (1, 2, 3)) * scale + bias
 
     def _batch_moments(self, x: Array, train: bool) -> tuple[Array, Array]:
         channels = x.shape[-1:]
@@ -108,13 +110,65 @@ def _standardise(x: Array, axes: tuple[int, ...]) -> Array:
     return centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + EPSILON)
 
 
+@jax.custom_jvp
+def instance_norm(x: Array, scale: Array, bias: Array) -> Array:
+    """(x - mean) / sqrt(variance + 1e-5) * scale + bias, per sample and channel.
+
+    Its derivative is written so that the transpose has two sums over the map (of g and of g times the
+    standardised x) that serve x, scale and bias alike; automatic differentiation takes five. With
+    `average_pool` below, a training step of ten images takes 7.7 instead of 9.3 ms and a DSA iteration
+    2.0 instead of 2.4 s (2 cores, AMD EPYC, AVX-512; experiments/benchmarks).
+    """
+    mean, rstd = _instance_moments(x)
+    return (x - mean) * rstd * scale + bias
+
+
+@instance_norm.defjvp
+def _instance_norm_tangent(
+    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
+    x, scale, bias = primals
+    dx, dscale, dbias = tangents
+    mean, rstd = _instance_moments(x)
+    standard = (x - mean) * rstd
+    gain = rstd * scale
+    slope = dscale - gain * (standard * dx).mean((1, 2), keepdims=True)
+    offset = dbias - gain * dx.mean((1, 2), keepdims=True)
+    return standard * scale + bias, gain * dx + standard * slope + offset
+
+
+def _instance_moments(x: Array) -> tuple[Array, Array]:
+    mean = x.mean((1, 2), keepdims=True)
+    return mean, lax.rsqrt(jnp.square(x - mean).mean((1, 2), keepdims=True) + EPSILON)
+
+
+@jax.custom_jvp
+def average_pool(x: Array) -> Array:
+    """Mean of 2x2 blocks.
+
+    As a sum of slices XLA computes it, the activation and the norm in one pass over the map; as a
+    mean it does not. The transpose of the mean is the better one (a broadcast, not four paddings).
+    """
+    x = _blocks_2x2(x)
+    return (x[:, :, 0, :, 0] + x[:, :, 0, :, 1] + x[:, :, 1, :, 0] + x[:, :, 1, :, 1]) / 4
+
+
+@average_pool.defjvp
+def _average_pool_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return average_pool(*primals), _blocks_2x2(*tangents).mean((2, 4))
+
+
+def _blocks_2x2(x: Array) -> Array:
+    """[n, rows, 2, columns, 2, channels]; an odd last row or column is dropped, as in PyTorch."""
+    n, h, w, c = x.shape
+    return x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
+
+
 def pool(kind: str, x: Array) -> Array:
-    """2x2 pooling of stride 2; an odd last row or column is dropped, as in PyTorch.
+    """2x2 pooling of stride 2.
 
     By reshape, not ``reduce_window``: every derivative stays dense and cheap on all platforms.
     """
     if kind == "none":
         return x
-    n, h, w, c = x.shape
-    x = x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
-    return x.mean((2, 4)) if kind == "avg" else x.max((2, 4))
+    return average_pool(x) if kind == "avg" else _blocks_2x2(x).max((2, 4))

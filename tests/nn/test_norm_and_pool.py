@@ -1,0 +1,89 @@
+"""Instance norm and average pooling: every derivative equals that of the plain formula."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jdd.nn.layers import EPSILON, average_pool, instance_norm
+
+
+def plain_norm(x, scale, bias):
+    centred = x - x.mean((1, 2), keepdims=True)
+    variance = jnp.square(centred).mean((1, 2), keepdims=True)
+    return centred * lax.rsqrt(variance + EPSILON) * scale + bias
+
+
+def plain_pool(x):
+    return lax.reduce_window(x, 0.0, lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID") / 4
+
+
+def operands(rows, columns):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = 2 + 3 * jax.random.normal(keys[0], (3, rows, columns, 5), float)
+    return x, *(jax.random.normal(k, (5,), float) for k in keys[1:])
+
+
+def derivatives(block, arguments, order):
+    """A scalar of the block's output, of its gradient, or of the gradient of that."""
+
+    def scalar(*arguments):
+        out = block(*arguments)
+        return jnp.sum(jnp.sin(out + jnp.arange(out.size).reshape(out.shape)))
+
+    for _ in range(order - 1):
+        scalar = functools.partial(_norm_of_gradient, scalar)
+    return jax.grad(scalar, tuple(range(len(arguments))))(*arguments)
+
+
+def _norm_of_gradient(scalar, *arguments):
+    parts = jax.grad(scalar, tuple(range(len(arguments))))(*arguments)
+    return sum(jnp.sum(jnp.sin(part)) for part in parts)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize(("rows", "columns"), [(4, 6), (1, 2)])
+def test_instance_norm_derivatives(order, rows, columns):
+    with jax.enable_x64(True):
+        arguments = operands(rows, columns)
+        got = derivatives(instance_norm, arguments, order)
+        wanted = derivatives(plain_norm, arguments, order)
+        for ours, plain in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(ours, plain, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize(("rows", "columns"), [(4, 6), (5, 7), (2, 3)])
+def test_average_pool_derivatives(order, rows, columns):
+    with jax.enable_x64(True):
+        x = operands(rows, columns)[:1]
+        np.testing.assert_allclose(average_pool(*x), plain_pool(*x), rtol=1e-14)
+        got, wanted = derivatives(average_pool, x, order), derivatives(plain_pool, x, order)
+        np.testing.assert_allclose(got[0], wanted[0], rtol=1e-12, atol=1e-14)
+
+
+def test_forward_mode_and_vmap():
+    with jax.enable_x64(True):
+        arguments = operands(4, 4)
+        tangents = tuple(jnp.cos(a) for a in arguments)
+
+        def block(norm, pool, *arguments):
+            return pool(norm(*arguments))
+
+        ours = functools.partial(block, instance_norm, average_pool)
+        plain = functools.partial(block, plain_norm, plain_pool)
+        for got, wanted in zip(
+            jax.jvp(ours, arguments, tangents), jax.jvp(plain, arguments, tangents), strict=True
+        ):
+            np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
+        several = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), arguments)
+        np.testing.assert_allclose(
+            jax.vmap(ours)(*several)[1],
+            ours(*jax.tree.map(lambda a: 2 * a, arguments)),
+            rtol=1e-12,
+        )
