@@ -55,18 +55,19 @@ def machine() -> dict[str, Any]:
     return {
         "platform": jax.default_backend(),
         "device": jax.devices()[0].device_kind,
-        "processor": _processor(),
+        "processor": _cpu("model name") or platform.processor(),
+        "avx512": "avx512f" in _cpu("flags"),
         "cores": os.cpu_count(),
         "jax": jax.__version__,
         "python": platform.python_version(),
     }
 
 
-def _processor() -> str:
+def _cpu(field: str) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return found[0] if found else platform.processor()
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith(field)]
+    return found[0] if found else ""
 
 
 def peak_memory_mb() -> float:

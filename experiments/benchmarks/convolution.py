@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from common import write
 from jax import Array
 
 from jdd.nn.conv import Convolution, lax_conv, loop_safe_conv, winograd_conv
@@ -186,7 +186,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=64, help="size of the real batch (streaming)")
     parser.add_argument("--micro-batches", type=int, nargs="+", default=[4, 8, 16, 32])
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], help="(matching)")
-    parser.add_argument("--out", type=Path, help="JSON file for all times in seconds")
+    parser.add_argument("--out", help="JSON file for all times in seconds")
     args = parser.parse_args()
     for micro in args.micro_batches:
         if args.images % micro:
@@ -201,11 +201,9 @@ def main() -> None:
         product: dict[str, Case] = {"matmul": (matmul, (jnp.ones((MATMUL_SIZE, MATMUL_SIZE)),))}
         results[title] = best_times(product | TABLES[title](args), args.repeats)
         show(title, results[title])
-    if args.out:
-        settings = {k: v for k, v in vars(args).items() if k != "out"}
-        device = f"{jax.default_backend()}, jax {jax.__version__}"
-        report = {"device": device, "settings": settings, "seconds": results}
-        args.out.write_text(json.dumps(report, indent=2) + "\n")
+    command = "python experiments/benchmarks/convolution.py " + " ".join(sys.argv[1:])
+    settings = {k: v for k, v in vars(args).items() if k != "out"}
+    write(args.out, command, {"settings": settings, "seconds": results})
 
 
 if __name__ == "__main__":

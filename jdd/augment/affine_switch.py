@@ -11,11 +11,12 @@ from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
 # Six DSA ops, siamese, ten keys and ten batches of 256 images of 32x32x3; milliseconds per batch and MB of
-# temporaries, forward and gradient (2 cores of an AMD EPYC with AVX2, jax 0.10.2, best of 25, machine shared):
+# temporaries, forward and gradient (2 cores of an AMD EPYC with AVX-512, jax 0.10.2;
+# experiments/benchmarks/choices.py --tables switch):
 #
 #                       affine_switch                       lax.switch
-# lax.map over keys     2.7 (9 MB),  4.0 (10 MB)     2.0 (9 MB),   9.4 (90 MB)
-# vmap over keys        2.2 (9 MB),  3.5 (10 MB)     8.2 (63 MB), 17.2 (95 MB)
+# lax.map over keys     1.3 (9 MB),  2.0 (11 MB)     1.4 (9 MB),   2.2 (20 MB)
+# vmap over keys        1.1 (9 MB),  3.6 (63 MB)     3.4 (32 MB),   61 (325 MB)
 
 Op = Callable[[Any, Array], Array]
 

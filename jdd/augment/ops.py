@@ -43,29 +43,19 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-# Time per call in milliseconds, 256 images of 32x32x3, forward / product of a cotangent with the transpose; a
-# copy takes 0.5 / 0.5. "own": one parameter per image. Best of 7 to 25 calls on 2 cores of an
-# AMD EPYC with AVX2, jax 0.10.2, float32, of ten batches in a loop (smallest of up to three runs: the machine
-# was shared, trust no ratio below 1.5):
-#   jax.jit(lambda x, p: lax.map(lambda a: op(*a), (x, p)))
-#   jax.jit(lambda x, p, y: lax.map(lambda a: jax.vjp(lambda x: op(x, a[1]), a[0])[1](a[2]), (x, p, y)))
+# Milliseconds for 256 images of 32x32x3, forward / transpose, in a loop; "own": one parameter per image (2
+# cores of an AMD EPYC with AVX-512, jax 0.10.2; experiments/benchmarks/choices.py --tables ops). A copy takes 0.2.
 #
-#                                            shared        own
-# flip                                     0.7 / 1.3   0.8 / 1.5
-# crop    gather, transposed by a gather   0.6 / 0.6   0.6 / 0.6
-#         gather, transposed by JAX        0.8 / 3.4   0.8 / 2.2
-#         two one-hot matrices             2.7 / 2.6   3.2 / 3.2
-# cutout                                   0.6 / 0.6   0.6 / 0.6
-# color   mean of the channels by slices   2.2 / 2.7   2.3 / 4.3
-#         mean of the channels by x.mean   5.2 / 6.1
-# scale   two matrices                     2.1 / 2.6   2.5 / 3.3
-#         gather of 4 taps                 3.2 / 9.1   2.1 / 14
-#         one (side^2, side^2) matrix       20 / 17
-# rotate  4 taps, transposed by 9 taps     3.4 / 8.0   4.6 / 7.9
-#         4 taps, transposed by JAX        3.4 / 16    4.6 / 23
-#         one (side^2, side^2) matrix       12 / 11
+#           shared        own
+# flip      0.7 / 0.7   0.4 / 0.8
+# crop      0.5 / 0.5   0.4 / 0.4   a gather, transposed by a gather: JAX's own transpose is a scatter
+# cutout    0.2 / 0.2   0.2 / 0.2
+# color     1.1 / 1.2   1.1 / 1.2   mean of the channels by slices
+# scale     0.8 / 0.7   1.0 / 1.1   two matrices, one per axis
+# rotate    2.9 / 2.3   2.5 / 2.4   4 taps, transposed by a gather of 9 taps
 #
-# On 10 images nothing takes more than 0.5.
+# Forms that lost on an older machine: one-hot matrices for crop, 4 taps for scale (its transpose is a
+# scatter), one (side^2, side^2) matrix for scale and rotate.
 
 
 def flip(x: Array, flip: ArrayLike) -> Array:

@@ -133,15 +133,9 @@ def network_matching(
     >>> method.loops.total_updates
     10
     """
-    for option, value, least in (
-        ("real_batch", real_batch, 1),
-        ("statistics_batch", statistics_batch, 1),
-        ("loops.networks", loops.networks, 1),
-        ("loops.updates", loops.updates, 1),
-        ("loops.net_epochs", loops.net_epochs, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{option} must be at least {least}, got {value}")
+    _check_at_least(1, real_batch=real_batch, statistics_batch=statistics_batch)
+    _check_at_least(1, **{"loops.networks": loops.networks, "loops.updates": loops.updates})
+    _check_at_least(0, **{"loops.net_epochs": loops.net_epochs})
     recipe = net_recipe or SGDRecipe()
 
     def init(key: Array, table: ClassTable) -> MatchingState:
@@ -160,11 +154,7 @@ def network_matching(
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), 6)
         fresh_key, statistics_key, draw_key, match_key, decode_key, train_key = keys
         update = state.step % loops.updates
-        network = state.network
-        if loops.updates == 1:
-            network = model.init(fresh_key)
-        else:
-            network = lax.cond(update == 0, lambda: model.init(fresh_key), lambda: network)
+        network = _network(fresh_key, state.network, update)
         if model.has_batch_stats:
             network = _move_statistics(statistics_key, model, network, table, statistics_batch)
         apply, params = model.frozen(network)
@@ -178,33 +168,46 @@ def network_matching(
         (value, objective_state), gradient = jax.value_and_grad(loss, has_aux=True)(state.synthetic)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.synthetic)
         moved = optax.apply_updates(state.synthetic, updates)
-
-        def trained() -> Variables:
-            images, labels = synthetic.decode(moved, decode_key)
-            flat = images.reshape(-1, *images.shape[2:]), labels.reshape(-1)
-            return train_epochs(
-                train_key,
-                model,
-                network,
-                *flat,
-                recipe,
-                epochs=loops.net_epochs,
-                augment=net_augment,
-            )[0]
-
-        if loops.updates > 1:
-            network = lax.cond(update < loops.updates - 1, trained, lambda: dict(network))
-        metrics = Metrics(value / table.num_classes)
+        network = _trained(train_key, network, synthetic.decode(moved, decode_key), update)
         after = MatchingState(
             moved, optimizer_state, objective_state, network, state.key, state.step + 1
         )
-        return after, metrics
+        return after, Metrics(value / table.num_classes)
+
+    def _network(key: Array, network: Variables, update: Array) -> Variables:
+        """A fresh network for the first of its updates."""
+        if loops.updates == 1:
+            return model.init(key)
+        return lax.cond(update == 0, lambda: model.init(key), lambda: network)
+
+    def _trained(
+        key: Array, network: Variables, synthetic_set: tuple[Array, Array], update: Array
+    ) -> Variables:
+        """The network after its epochs on the synthetic set; as it is after its last update."""
+
+        def train() -> Variables:
+            images, labels = synthetic_set
+            flat = images.reshape(-1, *images.shape[2:]), labels.reshape(-1)
+            epochs = loops.net_epochs
+            return train_epochs(
+                key, model, network, *flat, recipe, epochs=epochs, augment=net_augment
+            )[0]
+
+        if loops.updates == 1:
+            return network
+        return lax.cond(update < loops.updates - 1, train, lambda: dict(network))
 
     def decode(state: MatchingState) -> tuple[Array, Array]:
         # A number that no step folds: a key of its own.
         return synthetic.decode(state.synthetic, jax.random.fold_in(state.key, 2**32 - 1))
 
     return Method(name, init, step, decode, loops)
+
+
+def _check_at_least(least: int, **values: int) -> None:
+    for option, value in values.items():
+        if value < least:
+            raise ValueError(f"{option} must be at least {least}, got {value}")
 
 
 def _move_statistics(

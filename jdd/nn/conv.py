@@ -51,10 +51,10 @@ def default_conv() -> Convolution:
     """Winograd on the CPU, XLA's own elsewhere.
 
     The gradient of 64 images on 2 cores (AMD EPYC, AVX2), micro-batches of 16: 186 ms against 278 ms
-    with the direct form (`experiments/benchmarks/convolution.py --tables streaming`). It is as exact: the
-    gradient of synthetic images through both gradients is 8e-6 from float64 with a smooth
-    activation, XLA's own 3e-6. (With ReLU, pre-activations that change sign by rounding cost up to
-    1e-3 in either.)
+    with the direct form (`experiments/benchmarks/convolution.py --tables streaming`). It is nearly as exact: the
+    gradient of synthetic images through both gradients is 6e-6 from float64 with a smooth
+    activation, XLA's own 1e-6 (`experiments/benchmarks/choices.py --tables convolution`). (With ReLU,
+    pre-activations that change sign by rounding cost up to 1e-3 in either.)
     """
     return winograd_conv if jax.default_backend() == "cpu" else lax_conv
 

@@ -1,0 +1,178 @@
+"""The figures behind smaller choices: what the comments of jdd/augment, jdd/data and jdd/nn quote.
+
+    python experiments/benchmarks/choices.py --out experiments/results/benchmarks/choices.json
+
+- switch: six DSA ops, siamese, ten keys and ten batches of 256 images of 32x32x3, forward and gradient, with
+  `affine_switch` and with `lax.switch`, mapped and vmapped; milliseconds per batch and MB of temporaries.
+- ops: each op on 256 images, forward and transpose, one parameter for all and one per image; milliseconds.
+- draw: 256 of 6000 images of ten classes, by top_k of random floats and by a full sort; milliseconds.
+- convolution: error of a second derivative (the gradient of synthetic images) against float64, with a smooth
+  activation, by convolution; largest difference relative to the largest entry.
+
+Everything runs in a loop on the device; alternatives take turns and each counts by its best round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from common import interleaved, machine, write
+from jax import Array, lax
+
+from jdd import losses, nn
+from jdd.augment import ops
+from jdd.augment.affine_switch import affine_switch
+from jdd.augment.dsa import OPS, parameters
+
+REPEATS = 10
+SIDE = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    tables: dict[str, Callable[[int], dict[str, Any]]] = {
+        "switch": switch,
+        "ops": each_op,
+        "draw": draw,
+        "convolution": convolution,
+    }
+    parser.add_argument("--tables", nargs="+", choices=tables, default=list(tables))
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    result = {}
+    for name in options.tables:
+        result[name] = tables[name](options.rounds)
+        print(name)
+        for row, values in result[name].items():
+            print(f"  {row:40s} {values}", flush=True)
+    command = "python experiments/benchmarks/choices.py " + " ".join(sys.argv[1:])
+    print(machine())
+    write(options.out, command, result)
+
+
+def timed(rounds: int, cases: dict[str, tuple[Callable[..., Any], tuple]]) -> dict[str, Any]:
+    """Milliseconds per repetition and megabytes of temporaries of each case."""
+    compiled = {name: jax.jit(f).lower(*args).compile() for name, (f, args) in cases.items()}
+    memory = {name: program.memory_analysis() for name, program in compiled.items()}
+    best = interleaved(
+        rounds, **{name: functools.partial(compiled[name], *cases[name][1]) for name in cases}
+    )
+    return {
+        name: {
+            "milliseconds": round(1e3 * best[name] / REPEATS, 2),
+            "temporaries_mb": round(memory[name].temp_size_in_bytes / 1e6, 1),
+        }
+        for name in cases
+    }
+
+
+def switch(rounds: int) -> dict[str, Any]:
+    """affine_switch against lax.switch."""
+    batches = jax.random.normal(jax.random.key(0), (REPEATS, 256, SIDE, SIDE, 3))
+    index = jnp.arange(REPEATS) % len(OPS)
+    draws = jax.random.uniform(jax.random.key(1), (REPEATS, 4))
+    branches = [functools.partial(_op, name) for name in OPS]
+    choices = {
+        "affine_switch": affine_switch(branches),
+        "lax.switch": lambda index, u, x: lax.switch(index, branches, u, x),
+    }
+    cases = {}
+    for name, choice in choices.items():
+
+        def value(index: Array, u: Array, x: Array, choice: Any = choice) -> Array:
+            return jnp.sum(jnp.square(choice(index, u, x)))
+
+        for kind, one in (("forward", choice), ("gradient", jax.grad(value, argnums=2))):
+            operands = (index, draws, batches)
+            cases[f"{name}, map, {kind}"] = (_map(one), operands)
+            cases[f"{name}, vmap, {kind}"] = (jax.vmap(one), operands)
+    return timed(rounds, cases)
+
+
+def _op(name: str, u: Array, x: Array) -> Array:
+    return getattr(ops, name)(x, **parameters(name, u, SIDE))
+
+
+def _map(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *xs: lax.map(lambda x: function(*x), xs)
+
+
+def each_op(rounds: int) -> dict[str, Any]:
+    """Every op, forward and transpose."""
+    batches = jax.random.normal(jax.random.key(0), (REPEATS, 256, SIDE, SIDE, 3))
+    cases: dict[str, Any] = {"copy": (_map(lambda x: x + 1), (batches,))}
+    for name in OPS:
+        for kind, shape in (("shared", (4,)), ("own", (4, 256))):
+            draws = jax.random.uniform(jax.random.key(1), (REPEATS, *shape))
+
+            def forward(u: Array, x: Array, name: str = name) -> Array:
+                return _op(name, u, x)
+
+            def transpose(u: Array, x: Array, forward: Any = forward) -> Array:
+                return jax.vjp(functools.partial(forward, u), x)[1](x)[0]
+
+            cases[f"{name}, {kind}, forward"] = (_map(forward), (draws, batches))
+            cases[f"{name}, {kind}, transpose"] = (_map(transpose), (draws, batches))
+    return timed(rounds, cases)
+
+
+def draw(rounds: int) -> dict[str, Any]:
+    """Drawing 256 of 6000, for ten classes."""
+    keys = jax.random.split(jax.random.key(0), (REPEATS, 10))
+
+    def uniform(key: Array) -> Array:
+        return jax.random.uniform(key, (6000,))
+
+    alternatives = {
+        "top_k of floats": lambda key: lax.top_k(uniform(key), 256)[1],
+        "full sort": lambda key: jnp.argsort(uniform(key))[:256],
+    }
+    return timed(rounds, {name: (_map(_map_keys(f)), (keys,)) for name, f in alternatives.items()})
+
+
+def _map_keys(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    return lambda keys: lax.map(function, keys)
+
+
+def convolution(rounds: int) -> dict[str, Any]:
+    """Accuracy of the gradient of images through both gradients, against float64."""
+    del rounds
+    images = jax.random.normal(jax.random.key(0), (10, SIDE, SIDE, 3))
+    labels = jnp.arange(10)
+
+    def gradient(conv: nn.Convolution, dtype: Any) -> Array:
+        model = nn.convnet(10, (SIDE, SIDE, 3), activation="swish", conv=conv)
+        variables = model.init(jax.random.key(1))
+        params = jax.tree.map(lambda p: p.astype(dtype), variables["params"])
+
+        def loss(params: Any, x: Array) -> Array:
+            return jnp.mean(losses.cross_entropy(model.apply({"params": params}, x), labels))
+
+        real = jax.grad(loss)(params, jnp.flip(images, 1).astype(dtype))
+
+        def distance(x: Array) -> Array:
+            return losses.layerwise_cosine(jax.grad(loss)(params, x), real)
+
+        return jax.jit(jax.grad(distance))(images.astype(dtype))
+
+    forms = {"lax": nn.lax_conv, "loop_safe": nn.loop_safe_conv, "winograd": nn.winograd_conv}
+    with jax.enable_x64(True):
+        exact = gradient(nn.lax_conv, jnp.float64)
+        found = {name: gradient(conv, jnp.float32) for name, conv in forms.items()}
+        return {
+            name: {"relative_error": float(jnp.abs(value - exact).max() / jnp.abs(exact).max())}
+            for name, value in found.items()
+        }
+
+
+if __name__ == "__main__":
+    main()
