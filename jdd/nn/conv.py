@@ -116,7 +116,7 @@ def _strided(conv: _Bilinear, x: Array, w: Array, padding: int, stride: int) -> 
         return conv(x, w, (padding, padding))
     x = _pad(x, (padding, padding))
     kh, kw = w.shape[:2]
-    height, width = ((size - k) // stride + 1 for size, k in zip(x.shape[1:3], (kh, kw)))
+    height, width = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
     parts = []
     for i in range(min(stride, kh)):
         for j in range(min(stride, kw)):
