@@ -28,8 +28,9 @@ def gradients(
 
     The mean is a sum over samples, so it is accumulated over micro-batches: exact for every network
     whose samples do not influence each other (BatchNorm with frozen statistics included; where they
-    do, ``context.coupled``, a batch is taken whole). The real side carries no derivative. The synthetic side is checkpointed: its backward pass recomputes one
-    micro-batch at a time, so memory is constant in IPC, real batch and classes.
+    do, ``context.coupled``, a batch is taken whole). The real side carries no derivative. The
+    synthetic side is checkpointed: its backward pass recomputes one micro-batch at a time, so memory
+    is constant in IPC, real batch and classes.
 
     Args:
       loss: ``loss(logits [n, K], labels) -> [n]``.

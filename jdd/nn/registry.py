@@ -145,8 +145,7 @@ def network(name: str, **options: Any) -> Network:
     usual = default_options(architecture)
     for option, value in options.items():
         if option not in usual:
-            has = ", ".join(usual) or "none"
-            raise ValueError(f"{name} has no {option} (its options: {has})")
+            raise ValueError(f"{name} has no {option}")
         if fixed.get(option, value) != value:
             raise ValueError(f"{name} has {option} {fixed[option]}, not {value}")
     return Network(architecture, {**usual, **fixed, **options})
