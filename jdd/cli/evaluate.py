@@ -17,34 +17,40 @@ from jdd import evaluate as protocols
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.cli import report, scoring
 from jdd.cli.errors import UsageError, blame, require
-from jdd.cli.experiment import (
-    base_protocol,
-    check_augmentation,
-    default_eval_norm,
-    load,
-    network,
-    with_epochs,
-)
-from jdd.cli.options import DataOptions, Evaluate, NetworkOptions
+from jdd.cli.experiment import base_protocol, check_augmentation, load, with_epochs
+from jdd.cli.networks import build, evaluated, flags, judging, protocol_norm, recorded
+from jdd.cli.options import DataOptions, Evaluate
 from jdd.cli.places import new_file, set_file
 from jdd.cli.progress import Reporter, duration, reporter
 from jdd.files import write_atomically
 from jdd.names import one_of
-from jdd.nn import Model
+from jdd.nn import Model, Network, network
+
+
+class _Judge(NamedTuple):
+    network: Network
+    model: Model
+    protocol: protocols.Protocol
 
 
 class _Setting(NamedTuple):
     dataset: data.Dataset
     train: data.ClassTable
     test: data.ClassTable
-    network: NetworkOptions
-    model: Model
-    protocol: protocols.Protocol
+    judges: list[_Judge]
+
+
+class _Meant(NamedTuple):
+    """What a set says about itself: the options of the run that made it, and two networks."""
+
+    options: dict[str, Any]
+    trained: Network
+    evaluated: Network
 
 
 class _Row(NamedTuple):
     images: str
-    train: Callable[[Callable[[int, int], None]], protocols.Evaluation]
+    train: Callable[[_Judge, Callable[[int, int], None]], protocols.Evaluation]
 
 
 def evaluate(command: Evaluate) -> None:
@@ -64,13 +70,16 @@ def evaluate(command: Evaluate) -> None:
     out = report.console()
     report.facts(out, _facts(setting))
     with reporter(None, 0) as progress:
-        scores = [_timed(row, progress) for row in rows]
-    report.scores(out, scores)
+        scores = [_timed(judge, row, progress) for judge in setting.judges for row in rows]
+    (report.cross_architecture if len(setting.judges) > 1 else report.scores)(out, scores)
     if file is not None:
         content = {
             "set": command.set,
             "data": setting.dataset.name,
-            "network": dataclasses.asdict(setting.network),
+            "networks": [
+                {"model": judge.network.architecture, **judge.network.options}
+                for judge in setting.judges
+            ],
             "scores": [score.record() for score in scores],
             "seed": command.seed,
             "peak_memory_mb": report.peak_memory_mb(),
@@ -84,7 +93,8 @@ def _random(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     ipc = 1 if command.ipc is None else command.ipc
     with blame("--protocol"):
         name = one_of("protocol", command.protocol or "dc", protocols.PROTOCOLS)
-    setting = _setting(command, DataOptions(), {}, lambda *_: protocols.PROTOCOLS[name], None)
+    usual = _Meant({}, network("convnet"), network("convnet"))
+    setting = _setting(command, DataOptions(), usual, lambda *_: protocols.PROTOCOLS[name], None)
     smallest = int(setting.dataset.class_counts().min())
     require(
         1 <= ipc <= smallest,
@@ -106,12 +116,14 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
         distilled = DistilledSet.load(set_file(command.set))
     metadata = distilled.metadata
     with blame("SET"):
-        options = _options(metadata)
-    meant = DataOptions(
-        data=options.get("data", metadata.dataset), classes=tuple(options.get("classes", ()))
+        meant = _meant(metadata)
+    source = DataOptions(
+        data=meant.options.get("data", metadata.dataset),
+        classes=tuple(meant.options.get("classes", ())),
     )
+
     setting = _setting(
-        command, meant, options, lambda *about: _protocol(command, metadata, *about), metadata
+        command, source, meant, lambda *about: _protocol(command, metadata, meant, *about), metadata
     )
     dataset = setting.dataset
     require(
@@ -125,12 +137,12 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     rows = [
         _Row(
             f"distilled images, {distilled.ipc} per class",
-            lambda done: protocols.evaluate(
+            lambda judge, done: protocols.evaluate(
                 key,
-                setting.model,
+                judge.model,
                 *images,
                 setting.test,
-                setting.protocol,
+                judge.protocol,
                 num_networks=command.networks,
                 networks_per_dispatch=scoring.networks_per_dispatch(),
                 report=done,
@@ -154,13 +166,13 @@ def _random_row(command: Evaluate, setting: _Setting, ipc: int, sets: int, netwo
     key = jax.random.fold_in(jax.random.key(command.seed), 1)
     return _Row(
         f"random real images, {ipc} per class, {report.count(sets, 'set')}",
-        lambda done: protocols.random_real_sets(
+        lambda judge, done: protocols.random_real_sets(
             key,
-            setting.model,
+            judge.model,
             setting.train,
             setting.test,
             ipc,
-            setting.protocol,
+            judge.protocol,
             sets=sets,
             num_networks=networks,
             networks_per_dispatch=scoring.networks_per_dispatch(),
@@ -169,31 +181,34 @@ def _random_row(command: Evaluate, setting: _Setting, ipc: int, sets: int, netwo
     )
 
 
-def _timed(row: _Row, progress: Reporter) -> scoring.Score:
+def _timed(judge: _Judge, row: _Row, progress: Reporter) -> scoring.Score:
     began = time.perf_counter()
-    found = row.train(lambda n, total: progress.training(row.images, n, total))
+    what = f"{row.images}: {judge.model.name}"
+    found = row.train(judge, lambda n, total: progress.training(what, n, total))
     score = scoring.Score.of(row.images, found, time.perf_counter() - began)
     networks = report.count(len(score.accuracies), "network")
-    progress.note(f"{row.images}: {score} ({networks} in {duration(score.seconds)})")
+    progress.note(f"{what}: {score} ({networks} in {duration(score.seconds)})")
     return score
 
 
 def _setting(
     command: Evaluate,
-    meant: DataOptions,
-    options: dict[str, Any],
-    protocol_for: Callable[[str, str], protocols.Protocol],
+    source: DataOptions,
+    meant: _Meant,
+    protocol_for: Callable[[str, Network], protocols.Protocol],
     metadata: Metadata | None,
 ) -> _Setting:
-    """The data, network and protocol: the command's where it says so, else those that are meant."""
-    name = command.data or meant.data
-    norm = _first(command.norm, options.get("norm"), NetworkOptions.norm)
-    protocol = with_epochs(protocol_for(name, norm), command.eval_epochs)
+    """The data, networks and protocols: the command's where it says so, else those that are meant."""
+    name = command.data or source.data
+    judged = [
+        (each, with_epochs(protocol_for(name, each), command.eval_epochs))
+        for each in judging(command, meant.trained, meant.evaluated)
+    ]
     dataset = load(
         DataOptions(
             data=name,
             data_dir=command.data_dir,
-            classes=command.classes or meant.classes,
+            classes=command.classes or source.classes,
         )
     )
     if metadata is not None and dataset.class_names != metadata.class_names:
@@ -201,37 +216,26 @@ def _setting(
             f"the set stands for {metadata.dataset}, whose classes are not those of {dataset.name} "
             "(option --data)"
         )
-    check_augmentation(protocol, dataset, "--protocol")
+    for _, protocol in judged:
+        check_augmentation(protocol, dataset, "--protocol")
     # Networks see the test images in the space of the set they were trained on.
     space = dataset if metadata is None else metadata
-    chosen = {
-        field.name: _first(
-            getattr(command, field.name),
-            options.get(field.name),
-            getattr(NetworkOptions, field.name),
-        )
-        for field in dataclasses.fields(NetworkOptions)
-    }
-    options_of_network = NetworkOptions(**chosen)
 
     def table(split: data.Split) -> data.ClassTable:
         return data.class_table(split, dataset.num_classes, space.mean, space.std)
 
-    return _Setting(
-        dataset,
-        table(dataset.train),
-        table(dataset.test),
-        options_of_network,
-        network(options_of_network, dataset),
-        protocol,
-    )
+    judges = [
+        _Judge(each, build(each, dataset, *flags(command)), protocol) for each, protocol in judged
+    ]
+    return _Setting(dataset, table(dataset.train), table(dataset.test), judges)
 
 
-def _options(metadata: Metadata) -> dict[str, Any]:
-    """What the run that made a set says about data and network; "norm" is that of its evaluation.
+def _meant(metadata: Metadata) -> _Meant:
+    """What the run that made a set says about data and network.
 
     Raises:
-      ValueError: if a value is of the wrong type: a set need not be made by this command line.
+      ValueError: if a value is of the wrong type, or names no network: a set need not be made by
+        this command line.
     """
     options: dict[str, Any] = {}
     for name, (kind, is_it) in _KINDS.items():
@@ -242,9 +246,9 @@ def _options(metadata: Metadata) -> dict[str, Any]:
                     f"the options of the set: {name} is {json.dumps(value)}, not {kind}"
                 )
             options[name] = value
-    trained = options.get("norm", NetworkOptions.norm)
-    options["norm"] = options.pop("eval_norm", default_eval_norm(trained))
-    return options
+    trained = recorded(options)
+    norm = options.get("eval_norm") if "norm" in trained.options else None
+    return _Meant(options, trained, evaluated(trained, norm))
 
 
 def _is_text(value: Any) -> bool:
@@ -262,25 +266,30 @@ def _is_texts(value: Any) -> bool:
 _KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "data": ("a text", _is_text),
     "classes": ("a list of texts", _is_texts),
+    "model": ("a text", _is_text),
     "width": ("a whole number", _is_whole),
     "depth": ("a whole number", _is_whole),
     "norm": ("a text", _is_text),
     "eval_norm": ("a text", _is_text),
     "activation": ("a text", _is_text),
     "pooling": ("a text", _is_text),
+    "downsampling": ("a text", _is_text),
 }
 
 
-def _protocol(command: Evaluate, metadata: Metadata, name: str, norm: str) -> protocols.Protocol:
-    """The protocol for a data set and the norm of the evaluation network."""
+def _protocol(
+    command: Evaluate, metadata: Metadata, meant: _Meant, name: str, judge: Network
+) -> protocols.Protocol:
+    """The protocol for a data set and an evaluation network."""
     known = protocols.PROTOCOLS
     if command.protocol is not None:
         with blame("--protocol"):
             return known[one_of("protocol", command.protocol, known)]
     if metadata.protocol in known:
-        # DC's goes by the network that is evaluated, and the command may have chosen another one.
-        if metadata.protocol.split("-")[0] == "dc" and command.norm is not None:
-            return base_protocol("dc", name, norm)
+        # DC's goes by the network, and this may be another one than the set means.
+        norms = [protocol_norm(each) for each in (judge, meant.evaluated)]
+        if metadata.protocol.split("-")[0] == "dc" and norms.count("batch") == 1:
+            return base_protocol("dc", name, norms[0])
         return known[metadata.protocol]
     # A strategy of its own: "dsa, color_crop" is the protocol "dsa" with that augmentation.
     base = known.get(metadata.protocol.split(",")[0])
@@ -294,14 +303,10 @@ def _protocol(command: Evaluate, metadata: Metadata, name: str, norm: str) -> pr
         return dataclasses.replace(base, name=metadata.protocol, augmentation=strategy)
 
 
-def _first(*values: Any) -> Any:
-    return next(value for value in values if value is not None)
-
-
 def _facts(setting: _Setting) -> dict[str, str]:
     dataset = setting.dataset
     return {
         "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.test)} test images",
-        "network": setting.model.name,
+        "network": ", ".join(judge.model.name for judge in setting.judges),
         "device": f"{jax.devices()[0].device_kind}; jax {jax.__version__}",
     }

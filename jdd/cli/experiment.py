@@ -16,7 +16,8 @@ import numpy as np
 from jdd import augment, data, evaluate, matching, methods, nn, synthetic
 from jdd.artefact import Augmentation
 from jdd.cli.errors import UsageError, blame, require
-from jdd.cli.options import DataOptions, Distill, NetworkOptions
+from jdd.cli.networks import build, evaluated, flags, matched, protocol_norm, record
+from jdd.cli.options import DataOptions, Distill
 from jdd.names import did_you_mean, one_of
 
 DISTANCES: dict[str, Callable[[], matching.Stage]] = {
@@ -29,7 +30,8 @@ INITIAL = {"real": synthetic.real, "noise": synthetic.noise}
 # On digits a run is to last two minutes on two cores; elsewhere the paper's numbers.
 _NETWORKS, _EVAL_NETWORKS = {"digits": 30}, {"digits": 3}
 _NO_FLIP = ("digits", "mnist", "svhn", "svhn_cropped")
-_NETWORK_OPTIONS = tuple(f"--{field.name}" for field in dataclasses.fields(NetworkOptions))
+# Images that are learned on an MLP move more slowly, as DC's authors advise.
+_LEARNING_RATE = {"mlp": 0.01}
 
 
 class Experiment(NamedTuple):
@@ -71,6 +73,11 @@ def prepare(command: Distill) -> Experiment:
     loops = _loops(command)
     with blame("--distance"):
         one_of("distance", command.loop.distance, DISTANCES)
+    with blame("--norm-policy"):
+        one_of("norm-policy", command.loop.norm_policy, methods.NORM_POLICIES)
+    network = matched(command.network)
+    eval_network = evaluated(network, command.report.eval_norm)
+    learning_rate = command.loop.learning_rate or default_learning_rate(network)
     over_classes = _over_classes(command.loop.over_classes)
     start = _start(command.init)
     dataset = load(command.data)
@@ -80,25 +87,26 @@ def prepare(command: Distill) -> Experiment:
         "--ipc",
         f"must be from 1 to {smallest}, the smallest class of {dataset.name}, got {command.ipc}",
     )
-    model = network(command.network, dataset)
+    model = build(network, dataset, *flags(command.network))
     given: dict[str, Any] = {
         "loops": loops,
         "start": functools.partial(start, ipc=command.ipc),
-        "learning_rate": command.loop.learning_rate,
+        "learning_rate": learning_rate,
         "momentum": command.loop.momentum,
         "real_batch": command.loop.real_batch,
         "distance": DISTANCES[command.loop.distance](),
         "over_classes": over_classes,
+        "norm_policy": methods.NORM_POLICIES[command.loop.norm_policy](),
     }
     own = _own(command)
-    eval_norm = command.report.eval_norm or default_eval_norm(command.network.norm)
     entry = methods.METHODS[command.method]
-    meant = base_protocol(command.method, command.data.data, eval_norm, **own)
+    meant = base_protocol(command.method, command.data.data, protocol_norm(eval_network), **own)
     check_augmentation(meant, dataset, "--strategy" if "strategy" in own else "--eval-norm")
     resolved = {
-        **_resolved(command, loops),
+        **_resolved(command, loops, network),
         **own,
-        "eval_norm": eval_norm,
+        "learning_rate": learning_rate,
+        "eval_norm": eval_network.norm,
         "train_split": fingerprint(dataset),
     }
     return Experiment(
@@ -108,7 +116,7 @@ def prepare(command: Distill) -> Experiment:
         data.class_table(dataset.train, dataset.num_classes, dataset.mean, dataset.std),
         data.class_table(dataset.test, dataset.num_classes, dataset.mean, dataset.std),
         model,
-        _eval_network(command.network, eval_norm, dataset),
+        build(eval_network, dataset, "--eval-norm"),
         entry.factory(model, command.ipc, **given, **own),
         meant,
         with_epochs(meant, command.report.eval_epochs),
@@ -124,13 +132,6 @@ def load(options: DataOptions) -> data.Dataset:
         return dataset.restrict(options.classes) if options.classes else dataset
 
 
-def network(options: NetworkOptions, dataset: data.Dataset) -> nn.Model:
-    """The ConvNet for a data set, or a ``UsageError``."""
-    require(dataset.num_classes > 1, "--classes", f"{dataset.name} needs at least 2 classes, has 1")
-    with blame(*_NETWORK_OPTIONS):
-        return nn.convnet(dataset.num_classes, dataset.image_shape, **dataclasses.asdict(options))
-
-
 def base_name(name: str) -> str:
     """The name of a data set without its source: "mnist" for "tfds:mnist"."""
     kind, colon, rest = name.partition(":")
@@ -140,6 +141,11 @@ def base_name(name: str) -> str:
 def default_strategy(name: str) -> str:
     """DSA's strategy for a data set: without flip where a mirrored image means something else."""
     return augment.STRATEGY_NO_FLIP if base_name(name) in _NO_FLIP else augment.STRATEGY
+
+
+def default_learning_rate(network: nn.Network) -> float:
+    """The step of SGD on the images."""
+    return _LEARNING_RATE.get(network.architecture, 0.1)
 
 
 def default_eval_networks(name: str) -> int:
@@ -163,13 +169,11 @@ def with_epochs(protocol: evaluate.Protocol, epochs: int | None) -> evaluate.Pro
 
 
 def base_protocol(method: str, dataset: str, eval_norm: str, **own: Any) -> evaluate.Protocol:
-    """The protocol that belongs to a method: the papers' where they have one."""
+    """The protocol that belongs to a method: the papers' where they have one.
+
+    ``eval_norm`` is ``protocol_norm`` of the evaluation network.
+    """
     return methods.METHODS[method].protocol(base_name(dataset), eval_norm=eval_norm, **own)
-
-
-def default_eval_norm(norm: str) -> str:
-    """The norm of evaluation networks: the papers evaluate on instance norm what BatchNorm matched."""
-    return "instance" if norm == "batch" else norm
 
 
 def check_augmentation(protocol: evaluate.Protocol, dataset: data.Dataset, option: str) -> None:
@@ -202,12 +206,6 @@ def fingerprint(dataset: data.Dataset) -> str:
     return digest.hexdigest()
 
 
-def _eval_network(options: NetworkOptions, norm: str, dataset: data.Dataset) -> nn.Model:
-    chosen = dataclasses.asdict(dataclasses.replace(options, norm=norm))
-    with blame("--eval-norm"):
-        return nn.convnet(dataset.num_classes, dataset.image_shape, **chosen)
-
-
 def _own(command: Distill) -> dict[str, Any]:
     """The method's own options, resolved."""
     own = command.own()
@@ -234,7 +232,8 @@ def _check_numbers(command: Distill) -> None:
     for option, (value, low) in least.items():
         require(value is None or value >= low, option, f"must be at least {low}, got {value}")
     rate, momentum, minutes = loop.learning_rate, loop.momentum, run.save_every
-    require(0 < rate < math.inf, "--learning-rate", f"must be above 0, got {rate}")
+    above = rate is None or 0 < rate < math.inf
+    require(above, "--learning-rate", f"must be above 0, got {rate}")
     require(0 <= momentum < 1, "--momentum", f"must be at least 0 and below 1, got {momentum}")
     require(0 <= minutes < math.inf, "--save-every", f"must be at least 0, got {minutes}")
     require(0 <= run.seed < 2**32, "--seed", f"must be from 0 to {2**32 - 1}, got {run.seed}")
@@ -272,8 +271,11 @@ def _start(init: str) -> Callable[..., Any]:
         return INITIAL[one_of("init", init, INITIAL)]
 
 
-def _resolved(command: Distill, loops: methods.Loops) -> dict[str, Any]:
+def _resolved(command: Distill, loops: methods.Loops, network: nn.Network) -> dict[str, Any]:
     """Every option but those that say where files lie and when they are written."""
+    loop = dataclasses.asdict(command.loop)
+    if network.norm != "batch":
+        del loop["norm_policy"]
     eval_networks = command.report.eval_networks
     eval_every = command.report.eval_every
     return {
@@ -283,9 +285,9 @@ def _resolved(command: Distill, loops: methods.Loops) -> dict[str, Any]:
         "ipc": command.ipc,
         "seed": command.run.seed,
         "init": command.init,
-        **dataclasses.asdict(command.loop),
+        **loop,
         **loops._asdict(),
-        **dataclasses.asdict(command.network),
+        **record(network),
         **dataclasses.asdict(command.report),
         "eval_networks": eval_networks or default_eval_networks(command.data.data),
         "eval_every": -(-loops.networks // 2) if eval_every is None else eval_every,

@@ -41,15 +41,37 @@ class DataOptions:
 
 @dataclasses.dataclass(frozen=True)
 class NetworkOptions:
-    """The ConvNet that is matched on, and but for its norm evaluated with."""
+    """The network that is matched on, and but for its norm evaluated with."""
 
-    width: Annotated[int, _number("CHANNELS", "Channels of every block.")] = 128
+    model: Annotated[
+        str,
+        _number(
+            "NAME",
+            "convnet, mlp, lenet, alexnet, vgg11, resnet18, or a variant such as resnet18bn_ap; see jdd methods.",
+        ),
+    ] = "convnet"
+    width: Annotated[
+        int | None, _chosen("CHANNELS", "128", "Channels of every block of convnet.")
+    ] = None
     depth: Annotated[
-        int, _number("BLOCKS", "Blocks of convolution, norm, activation, pooling.")
-    ] = 3
-    norm: Annotated[str, _number("NAME", "instance, batch, layer, group or none.")] = "instance"
-    activation: Annotated[str, _number("NAME", "relu, leaky_relu, sigmoid or swish.")] = "relu"
-    pooling: Annotated[str, _number("NAME", "avg, max or none.")] = "avg"
+        int | None,
+        _chosen("BLOCKS", "3", "Blocks of convolution, norm, activation, pooling of convnet."),
+    ] = None
+    norm: Annotated[
+        str | None,
+        _chosen(
+            "NAME",
+            "instance; none for alexnet",
+            "instance, batch, layer, group or none; mlp and lenet have none.",
+        ),
+    ] = None
+    activation: Annotated[
+        str | None, _chosen("NAME", "relu", "relu, leaky_relu, sigmoid or swish, of convnet.")
+    ] = None
+    pooling: Annotated[str | None, _chosen("NAME", "avg", "avg, max or none, of convnet.")] = None
+    downsampling: Annotated[
+        str | None, _chosen("NAME", "stride", "stride or avg_pool, of resnet18.")
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +93,9 @@ class LoopOptions:
             "Epochs that the network trains on the images between two updates.",
         ),
     ] = None
-    learning_rate: Annotated[float, _number("RATE", "Of SGD on the images.")] = 0.1
+    learning_rate: Annotated[
+        float | None, _chosen("RATE", "0.1; 0.01 with mlp", "Of SGD on the images.")
+    ] = None
     momentum: Annotated[float, _number("SHARE", "Of SGD on the images.")] = 0.5
     real_batch: Annotated[int, _number("IMAGES", "Real images per class and update.")] = 256
     distance: Annotated[
@@ -84,6 +108,13 @@ class LoopOptions:
             "HOW", "by platform", "Classes one by one (map), at once (vmap), or k at a time (k)."
         ),
     ] = None
+    norm_policy: Annotated[
+        str,
+        _number(
+            "NAME",
+            "Of batch norm while matching: frozen (statistics of 16 real images per class) or batch (of each batch).",
+        ),
+    ] = "frozen"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +145,7 @@ class ReportOptions:
         str | None,
         _chosen(
             "NAME",
-            "as --norm; instance for batch, as in the papers",
+            "as --norm; the usual one for batch, as in the papers",
             "Norm of the evaluation networks.",
         ),
     ] = None
@@ -228,15 +259,24 @@ class Evaluate:
     baseline: Annotated[
         Literal["random", "none"], arg(help="What a distilled set is compared with.")
     ] = "random"
-    width: Annotated[int | None, _chosen("CHANNELS", "the set's, or 128", "Of the network.")] = None
-    depth: Annotated[int | None, _chosen("BLOCKS", "the set's, or 3", "Of the network.")] = None
-    norm: Annotated[
-        str | None, _chosen("NAME", "the set's for evaluation, or instance", "Of the network.")
+    models: Annotated[
+        str | None,
+        _chosen(
+            "NAMES",
+            "the set's network for evaluation, or convnet",
+            "Networks with commas between them, as in --models convnet,mlp,resnet18, or pools of the papers: "
+            "M (six architectures), B (batch norm), W, D, A, P, N (convnets), S, SS (the set's own network "
+            "without and with its batch norm); see jdd methods.",
+        ),
     ] = None
-    activation: Annotated[str | None, _chosen("NAME", "the set's, or relu", "Of the network.")] = (
-        None
-    )
-    pooling: Annotated[str | None, _chosen("NAME", "the set's, or avg", "Of the network.")] = None
+    width: Annotated[int | None, _chosen("CHANNELS", "the network's", "Of convnet.")] = None
+    depth: Annotated[int | None, _chosen("BLOCKS", "the network's", "Of convnet.")] = None
+    norm: Annotated[
+        str | None, _chosen("NAME", "the network's", "Of all networks that have one.")
+    ] = None
+    activation: Annotated[str | None, _chosen("NAME", "the network's", "Of convnet.")] = None
+    pooling: Annotated[str | None, _chosen("NAME", "the network's", "Of convnet.")] = None
+    downsampling: Annotated[str | None, _chosen("NAME", "the network's", "Of resnet18.")] = None
     out: Annotated[
         Path | None, _chosen("FILE", "only print", "Write the result to this JSON file.")
     ] = None
@@ -255,7 +295,7 @@ class Show:
 
 @dataclasses.dataclass(frozen=True)
 class Methods:
-    """List the methods and the evaluation protocols."""
+    """List the methods, the evaluation protocols and the networks."""
 
 
 Command = (

@@ -39,10 +39,35 @@ def scores(out: Console, entries: Sequence[Score]) -> None:
     for score in entries:
         table.add_row(score.images, str(score), str(len(score.accuracies)), score.protocol)
     out.print(table)
-    for recipe in dict.fromkeys(score.recipe for score in entries):
-        out.print(recipe, soft_wrap=True, markup=False)
+    _recipes(out, entries)
     networks = ", ".join(dict.fromkeys(score.network for score in entries))
     out.print(f"Mean and population standard deviation over networks: {networks}.", soft_wrap=True)
+
+
+def cross_architecture(out: Console, entries: Sequence[Score]) -> None:
+    """Prints the accuracies with a line for each network, and the protocols below them."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("network", no_wrap=True)
+    trained_on = list(dict.fromkeys(score.images for score in entries))
+    for images in trained_on:
+        networks = {len(score.accuracies) for score in entries if score.images == images}
+        title = f"{images}, {'/'.join(count(n, 'network') for n in networks)}"
+        table.add_column(title, justify="right", min_width=len("99.99 +- 99.99 %"))
+    for network in dict.fromkeys(score.network for score in entries):
+        row = {score.images: str(score) for score in entries if score.network == network}
+        table.add_row(network, *(row[images] for images in trained_on))
+    out.print(table)
+    _recipes(out, entries)
+    out.print("Mean and population standard deviation over networks.", soft_wrap=True)
+
+
+def _recipes(out: Console, entries: Sequence[Score]) -> None:
+    """Prints how networks were trained, and which, where not all were trained alike."""
+    recipes = dict.fromkeys(score.recipe for score in entries)
+    for recipe in recipes:
+        of = dict.fromkeys(score.network for score in entries if score.recipe == recipe)
+        text = f"{', '.join(of)}: {recipe}" if len(recipes) > 1 else recipe
+        out.print(text, soft_wrap=True, markup=False)
 
 
 def count(n: int, what: str) -> str:

@@ -116,6 +116,8 @@ def _said(value: Any) -> str:
 
 
 def _refuse_differences(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    # The ConvNet goes without saying; first, because another network comes with other options.
+    saved, now = ({"model": "convnet", **options} for options in (saved, now))
     for name in [*saved, *(name for name in now if name not in saved)]:
         if saved.get(name) != now.get(name):
             was, given = json.dumps(saved.get(name)), json.dumps(now.get(name))

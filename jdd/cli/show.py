@@ -36,9 +36,10 @@ def show(command: Show) -> None:
 
 
 def methods() -> None:
-    """Prints the methods and the evaluation protocols."""
+    """Prints the methods, the evaluation protocols, and the networks with their pools."""
     from jdd.evaluate import PROTOCOLS
     from jdd.methods import METHODS
+    from jdd.nn import NETWORKS, POOLS
 
     out = report.console()
     for name, entry in METHODS.items():
@@ -49,6 +50,17 @@ def methods() -> None:
     out.print("Evaluation protocols")
     for protocol in PROTOCOLS.values():
         out.print(f"  {protocol.describe()}", soft_wrap=True, markup=False)
+    out.print()
+    out.print("Networks (jdd distill --model, jdd evaluate --models)")
+    for name, (architecture, fixed) in NETWORKS.items():
+        said = ", ".join(f"{option} {value}" for option, value in fixed.items())
+        text = f"{architecture}, {said}" if fixed else "as in the papers"
+        out.print(f"  {name:<17}{text}", soft_wrap=True, markup=False)
+    out.print("Pools of networks (jdd evaluate --models)")
+    for name, members in POOLS.items():
+        out.print(f"  {name:<17}{', '.join(members)}", soft_wrap=True, markup=False)
+    out.print("  S                the set's own network, without batch norm", soft_wrap=True)
+    out.print("  SS               the set's own network, as it was distilled on", soft_wrap=True)
 
 
 def _draw(distilled: DistilledSet, path: Path) -> None:

@@ -18,8 +18,9 @@ _BUFFERS = ("running_mean", "running_var")
 def params_from_torch(model: Model, state_dict: Mapping[str, np.ndarray]) -> Variables:
     """Variables of ``model`` from the state dict of the same network in PyTorch.
 
-    Layers are matched by kind and order (first convolution to first convolution, and so on), so
-    the names in the state dict do not matter beyond grouping. Kernels go from OIHW to HWIO, dense
+    It takes the state dicts of the papers' networks (``jdd.nn.NETWORKS``). Layers are matched by kind
+    and order (first convolution to first convolution, and so on), so the names in the state dict do
+    not matter beyond grouping. Kernels go from OIHW to HWIO, dense
     kernels from (out, in) to (in, out), layer-norm scales from CHW to HWC, and the first dense
     layer behind a feature map from the (channel, height, width) order of PyTorch's flatten to our
     (height, width, channel).
@@ -52,7 +53,7 @@ def params_from_torch(model: Model, state_dict: Mapping[str, np.ndarray]) -> Var
     stats = dict(target.get("batch_stats", {}))
     params: dict[str, dict[str, Any]] = {}
     for kind in ("conv", "norm", "dense"):
-        names = [n for n in _natural_order(target["params"]) if _kind(target["params"][n]) == kind]
+        names = [n for n in _in_order(target["params"]) if _kind(target["params"][n]) == kind]
         if len(names) != len(layers[kind]):
             raise ValueError(
                 f"{model.name} has {len(names)} {kind} layers, the state dict {len(layers[kind])}"
@@ -63,11 +64,12 @@ def params_from_torch(model: Model, state_dict: Mapping[str, np.ndarray]) -> Var
                     **layer,
                     "weight": _reorder_flatten(layer["weight"], channels, height, width),
                 }
-            given = {leaf for leaf in _BUFFERS if leaf in layer}
-            if given != (set(_BUFFERS) if name in stats else set()) or "bias" not in layer:
+            needed = ["weight", *(["bias"] if "bias" in target["params"][name] else [])]
+            needed += _BUFFERS if name in stats else []
+            if set(layer) != set(needed):
                 raise ValueError(
-                    f"layer '{prefix}' has tensors {', '.join(layer)}; {name} of the model needs weight "
-                    f"and bias, {'and' if name in stats else 'without'} running_mean and running_var"
+                    f"layer '{prefix}' has tensors {', '.join(layer)}; {name} of the model needs "
+                    f"{', '.join(needed)}"
                 )
             params[name] = _convert(kind, layer)
             _check_shapes(prefix, name, params[name], target["params"][name])
@@ -110,19 +112,23 @@ def _kind(layer: Mapping[str, Any]) -> str:
     return "conv" if layer["kernel"].ndim == 4 else "dense"
 
 
-def _natural_order(names: Mapping[str, Any]) -> list[str]:
-    return sorted(
-        names, key=lambda s: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", s)]
-    )
+def _in_order(names: Mapping[str, Any]) -> list[str]:
+    """By the numbers in the names, as layers follow each other; the classifier is the last."""
+
+    def place(name: str) -> tuple[bool, list[str | int]]:
+        parts = re.split(r"(\d+)", name)
+        return name == "classifier", [int(part) if part.isdigit() else part for part in parts]
+
+    return sorted(names, key=place)
 
 
 def _convert(kind: str, layer: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     weight = layer["weight"]
+    bias = {"bias": layer["bias"]} if "bias" in layer else {}
     if kind == "norm":
         to_hwc = (lambda x: x.transpose(1, 2, 0)) if weight.ndim == 3 else (lambda x: x)
-        return {"scale": to_hwc(weight), "bias": to_hwc(layer["bias"])}
-    kernel = weight.transpose(2, 3, 1, 0) if kind == "conv" else weight.T
-    return {"kernel": kernel, "bias": layer["bias"]}
+        return {"scale": to_hwc(weight), **{name: to_hwc(x) for name, x in bias.items()}}
+    return {"kernel": weight.transpose(2, 3, 1, 0) if kind == "conv" else weight.T, **bias}
 
 
 def _reorder_flatten(weight: np.ndarray, channels: int, height: int, width: int) -> np.ndarray:
@@ -136,10 +142,11 @@ def _reorder_flatten(weight: np.ndarray, channels: int, height: int, width: int)
 
 
 def _last_map(model: Model) -> tuple[int, int, int]:
+    """The shape of the map that the first dense layer flattens; of the image where there is none."""
     image = jax.ShapeDtypeStruct((1, *model.image_shape), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0))
     taps, _ = jax.eval_shape(model.features, variables, image)
-    return taps[-1].shape[1:]
+    return [image.shape[1:], *(tap.shape[1:] for tap in taps if tap.ndim == 4)][-1]
 
 
 def _check_shapes(prefix: str, name: str, got: Mapping[str, Any], want: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ class Pair(NamedTuple):
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["apply", "params", "key", "step"],
-    meta_fields=[],
+    meta_fields=["coupled"],
 )
 @dataclasses.dataclass(frozen=True)
 class Context:
@@ -38,12 +38,15 @@ class Context:
       params: the pytree that gradients are taken with respect to.
       key: typed PRNG key.
       step: int32, counts image updates (or whatever a schedule shall see).
+      coupled: whether ``apply`` lets the samples of a batch influence each other (BatchNorm in
+        training mode); a batch is then never split.
     """
 
     apply: Callable[[Any, Array], Array]
     params: Any
     key: Array
     step: Array | int = 0
+    coupled: bool = False
 
     def __post_init__(self) -> None:
         # A Partial is a pytree, a bare function is not.

@@ -27,9 +27,10 @@ def gradients(
     .. math:: g = \nabla_\theta \frac{\sum_i w_i\, \ell(f_\theta(x_i), y_i)}{\sum_i w_i}
 
     The mean is a sum over samples, so it is accumulated over micro-batches: exact for every network
-    whose samples do not influence each other (BatchNorm with frozen statistics included). The real
-    side carries no derivative. The synthetic side is checkpointed: its backward pass recomputes one
-    micro-batch at a time, so memory is constant in IPC, real batch and classes.
+    whose samples do not influence each other (BatchNorm with frozen statistics included; where they
+    do, ``context.coupled``, a batch is taken whole). The real side carries no derivative. The
+    synthetic side is checkpointed: its backward pass recomputes one micro-batch at a time, so memory
+    is constant in IPC, real batch and classes.
 
     Args:
       loss: ``loss(logits [n, K], labels) -> [n]``.
@@ -58,6 +59,8 @@ def gradients(
     def apply(pair: Pair, context: Context) -> Pair:
         real_size = real_micro_batch or default_micro_batch("real")
         synthetic_size = synthetic_micro_batch or default_micro_batch("synthetic")
+        if context.coupled:
+            real_size, synthetic_size = (len(batch.images) for batch in (pair.real, pair.synthetic))
         syn = streamed_gradient(context.apply, context.params, pair.synthetic, loss, synthetic_size)
         real = streamed_gradient(context.apply, context.params, pair.real, loss, real_size)
         return Pair(syn, lax.stop_gradient(real))

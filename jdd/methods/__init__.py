@@ -9,6 +9,10 @@ from jdd.methods.loops import advance as advance
 from jdd.methods.network_matching import MatchingState as MatchingState
 from jdd.methods.network_matching import Method as Method
 from jdd.methods.network_matching import network_matching as network_matching
+from jdd.methods.norm_policy import NORM_POLICIES as NORM_POLICIES
+from jdd.methods.norm_policy import NormPolicy as NormPolicy
+from jdd.methods.norm_policy import batch_statistics as batch_statistics
+from jdd.methods.norm_policy import frozen_statistics as frozen_statistics
 from jdd.methods.registry import METHODS as METHODS
 from jdd.methods.schedule import Loops as Loops
 from jdd.methods.schedule import dc_loops as dc_loops

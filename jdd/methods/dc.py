@@ -13,6 +13,7 @@ from jdd.data.table import ClassTable
 from jdd.mapping import Over
 from jdd.matching import Stage, chain, gradients, layerwise_cosine, per_class
 from jdd.methods.network_matching import Method, network_matching
+from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, dc_loops
 from jdd.nn import Model
 
@@ -55,6 +56,7 @@ def dc(
     real_batch: int = 256,
     distance: Stage | None = None,
     over_classes: Over = None,
+    norm_policy: NormPolicy | None = None,
 ) -> Method:
     """Dataset Condensation: gradients of real and synthetic batches, class by class.
 
@@ -68,6 +70,8 @@ def dc(
       real_batch: real images per class and update.
       distance: a stage on a pair of gradients; None for the layer-wise cosine.
       over_classes: see ``matching.per_class``.
+      norm_policy: what BatchNorm does while gradients are matched; None for the paper's,
+        ``frozen_statistics(16)``.
 
     Returns:
       The method as pure ``init`` and ``step``.
@@ -90,4 +94,5 @@ def dc(
         optimizer=optax.sgd(learning_rate, momentum=momentum),
         loops=loops or dc_loops(ipc),
         real_batch=real_batch,
+        norm_policy=norm_policy,
     )

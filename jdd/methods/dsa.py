@@ -13,6 +13,7 @@ from jdd.data.table import ClassTable
 from jdd.mapping import Over
 from jdd.matching import Stage, chain, gradients, layerwise_cosine, per_class, siamese
 from jdd.methods.network_matching import Method, network_matching
+from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, dc_loops
 from jdd.nn import Model
 
@@ -64,6 +65,7 @@ def dsa(
     real_batch: int = 256,
     distance: Stage | None = None,
     over_classes: Over = None,
+    norm_policy: NormPolicy | None = None,
 ) -> Method:
     """Dataset Condensation with Differentiable Siamese Augmentation.
 
@@ -81,6 +83,8 @@ def dsa(
       real_batch: real images per class and update.
       distance: a stage on a pair of gradients; None for the layer-wise cosine.
       over_classes: see ``matching.per_class``.
+      norm_policy: what BatchNorm does while gradients are matched; None for the paper's,
+        ``frozen_statistics(16)``.
 
     Returns:
       The method as pure ``init`` and ``step``.
@@ -108,5 +112,6 @@ def dsa(
         optimizer=optax.sgd(learning_rate, momentum=momentum),
         loops=loops or dc_loops(ipc),
         real_batch=real_batch,
+        norm_policy=norm_policy,
         net_augment=net_augment,
     )

@@ -13,8 +13,9 @@ import optax
 from jax import Array, lax
 
 from jdd.data.batch import Batch, Draw
-from jdd.data.table import ClassTable, draw_indices, take
+from jdd.data.table import ClassTable, draw_indices
 from jdd.matching import Context, Pair, Stage
+from jdd.methods.norm_policy import NormPolicy, frozen_statistics
 from jdd.methods.schedule import Loops
 from jdd.nn import Model
 from jdd.nn.model import Variables
@@ -84,7 +85,7 @@ def network_matching(
     real_batch: int = 256,
     net_recipe: SGDRecipe | None = None,
     net_augment: Augment | None = None,
-    statistics_batch: int = 16,
+    norm_policy: NormPolicy | None = None,
 ) -> Method:
     """Matches synthetic and real batches on a sequence of fresh networks.
 
@@ -93,8 +94,8 @@ def network_matching(
     train the network on the synthetic set for ``loops.net_epochs`` epochs, except after the last
     update. One ``step`` is one image update; all randomness is the run's key folded with the step.
 
-    With BatchNorm, one training-mode pass over ``statistics_batch`` real images per class moves the
-    running statistics before each update, and matching then uses them as constants.
+    What BatchNorm does while gradients are matched is ``norm_policy``; while the network trains it is
+    in training mode.
 
     Args:
       name: of the method.
@@ -107,8 +108,8 @@ def network_matching(
       real_batch: real images per class and update, fewer where a class has fewer.
       net_recipe: SGD of the network; None for DC's (rate 0.01, no momentum, batch 256).
       net_augment: augmentation while the network trains.
-      statistics_batch: real images per class for BatchNorm's statistics, no more than the smallest
-        class has.
+      norm_policy: for networks with BatchNorm; None for DC's, ``frozen_statistics(16)``: a pass over
+        16 real images per class before each update, then constants.
 
     Returns:
       The method.
@@ -133,10 +134,12 @@ def network_matching(
     >>> method.loops.total_updates
     10
     """
-    _check_at_least(1, real_batch=real_batch, statistics_batch=statistics_batch)
+    _check_at_least(1, real_batch=real_batch)
     _check_at_least(1, **{"loops.networks": loops.networks, "loops.updates": loops.updates})
     _check_at_least(0, **{"loops.net_epochs": loops.net_epochs})
     recipe = net_recipe or SGDRecipe()
+    policy = norm_policy or frozen_statistics()
+    coupled = model.has_batch_stats and policy.coupled
 
     def init(key: Array, table: ClassTable) -> MatchingState:
         start_key, network_key, objective_key, run_key = jax.random.split(key, 4)
@@ -156,10 +159,12 @@ def network_matching(
         update = state.step % loops.updates
         network = _network(fresh_key, state.network, update)
         if model.has_batch_stats:
-            network = _move_statistics(statistics_key, model, network, table, statistics_batch)
-        apply, params = model.frozen(network)
-        context = Context(apply, params, match_key, state.step)
-        real = Draw(table, *draw_indices(draw_key, table, min(real_batch, table.largest)))
+            network = policy.prepare(statistics_key, model, network, table)
+        apply, params = policy.bind(model, network)
+        context = Context(apply, params, match_key, state.step, coupled)
+        # Places of weight 0, where a class has fewer images, would count in a batch's statistics.
+        most = table.smallest if coupled else table.largest
+        real = Draw(table, *draw_indices(draw_key, table, min(real_batch, most)))
 
         def loss(synthetic_params: Any) -> tuple[Array, Any]:
             batch = Batch(*synthetic.decode(synthetic_params, decode_key))
@@ -208,10 +213,3 @@ def _check_at_least(least: int, **values: int) -> None:
     for option, value in values.items():
         if value < least:
             raise ValueError(f"{option} must be at least {least}, got {value}")
-
-
-def _move_statistics(
-    key: Array, model: Model, network: Variables, table: ClassTable, per_class: int
-) -> Variables:
-    indices, _ = draw_indices(key, table, min(per_class, table.smallest))
-    return model.train(network, take(table, indices.reshape(-1)))[1]

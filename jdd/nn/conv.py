@@ -1,10 +1,10 @@
-"""Convolutions that keep their speed inside loops (NHWC images, HWIO kernels, stride 1)."""
+"""Convolutions that keep their speed inside loops (NHWC images, HWIO kernels, zeros around)."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,13 @@ from jax import Array, lax
 
 from jdd.nn import winograd
 
-Convolution = Callable[[Array, Array, int], Array]
+
+class Convolution(Protocol):
+    """``conv(x [n, h, w, c], w [kh, kw, c, o], padding, stride) -> [n, h', w', o]``."""
+
+    def __call__(self, x: Array, w: Array, padding: int, stride: int = 1, /) -> Array: ...
+
+
 _Pads = tuple[int, int]
 _Bilinear = Callable[[Array, Array, _Pads], Array]
 
@@ -20,31 +26,34 @@ _Bilinear = Callable[[Array, Array, _Pads], Array]
 _FEW_CHANNELS = 16
 
 
-def lax_conv(x: Array, w: Array, padding: int) -> Array:
-    """XLA's own convolution, stride 1: ``x [n, h, w, c]``, ``w [kh, kw, c, o]``, zeros around.
+def lax_conv(x: Array, w: Array, padding: int, stride: int = 1) -> Array:
+    """XLA's own convolution: ``x [n, h, w, c]``, ``w [kh, kw, c, o]``, zeros around.
 
     >>> lax_conv(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 5)), 1).shape
     (1, 4, 4, 5)
     """
-    return _lax_conv(x, w, (padding, padding))
+    return _lax_conv(x, w, (padding, padding), stride)
 
 
-def loop_safe_conv(x: Array, w: Array, padding: int) -> Array:
+def loop_safe_conv(x: Array, w: Array, padding: int, stride: int = 1) -> Array:
     """The same convolution, as fast in a loop as outside, at every order of derivative.
 
     Reverse mode only: for `jax.jvp` (neural tangent kernels) build the network with `lax_conv`.
+
+    >>> loop_safe_conv(jnp.ones((1, 7, 7, 2)), jnp.ones((3, 3, 2, 5)), 1, 2).shape
+    (1, 4, 4, 5)
     """
-    return _loop_safe(x, w, (padding, padding))
+    return _strided(_loop_safe, x, w, padding, stride)
 
 
-def winograd_conv(x: Array, w: Array, padding: int) -> Array:
+def winograd_conv(x: Array, w: Array, padding: int, stride: int = 1) -> Array:
     """`loop_safe_conv`, by Winograd's F(4x4, 3x3) where the shapes allow it.
 
-    That is: 3x3 kernel, padding 1, at least 32 channels on both sides, height and width multiples
-    of 4, float32 or wider. In float32 the relative error is about 3e-6 (direct: 5e-7), second
-    derivatives included. Reverse mode only, as `loop_safe_conv`.
+    That is: stride 1, 3x3 kernel, padding 1, at least 32 channels on both sides, height and width
+    multiples of 4, float32 or wider. In float32 the relative error is about 3e-6 (direct: 5e-7),
+    second derivatives included. Reverse mode only, as `loop_safe_conv`.
     """
-    return _winograd(x, w, (padding, padding))
+    return _strided(_winograd, x, w, padding, stride)
 
 
 def default_conv() -> Convolution:
@@ -95,10 +104,33 @@ def _closed_family(convolve: _Bilinear, correlate: _Bilinear) -> _Bilinear:
     return cast(_Bilinear, conv)
 
 
-def _lax_conv(x: Array, w: Array, pads: _Pads) -> Array:
+def _strided(conv: _Bilinear, x: Array, w: Array, padding: int, stride: int) -> Array:
+    """A convolution with a stride s, as convolutions of stride 1 over every s-th pixel.
+
+    y[i] = sum_k w[k] x[s i + k]; with k = s q + r it is sum_r sum_q w_r[q] x_r[i + q], where w_r and x_r
+    are every s-th weight and pixel from r on. It takes as many multiplications as the convolution
+    itself (a 3x3 kernel falls into 2x2, 2x1, 1x2 and 1x1, a 1x1 kernel is one matrix product), and
+    its derivatives are those of `conv` and of slices.
+    """
+    if stride == 1:
+        return conv(x, w, (padding, padding))
+    x = _pad(x, (padding, padding))
+    kh, kw = w.shape[:2]
+    height, width = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+    parts = []
+    for i in range(min(stride, kh)):
+        for j in range(min(stride, kw)):
+            kernel = w[i::stride, j::stride]
+            rows, columns = height + kernel.shape[0] - 1, width + kernel.shape[1] - 1
+            pixels = x[:, i::stride, j::stride][:, :rows, :columns]
+            parts.append(conv(pixels, kernel, (0, 0)))
+    return functools.reduce(jnp.add, parts)
+
+
+def _lax_conv(x: Array, w: Array, pads: _Pads, stride: int = 1) -> Array:
     spatial = [(p, p) for p in pads]
     return lax.conv_general_dilated(
-        x, w, (1, 1), spatial, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, w, (stride, stride), spatial, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
@@ -118,7 +150,7 @@ def _direct(x: Array, w: Array, pads: _Pads) -> Array:
     kh, kw, channels, out = w.shape
     height = x.shape[1] + 2 * pads[0] - kh + 1
     width = x.shape[2] + 2 * pads[1] - kw + 1
-    if channels < _FEW_CHANNELS:
+    if channels < _FEW_CHANNELS or kh == kw == 1:
         patches = jnp.concatenate(_shifts(_pad(x, pads), height, width), -1)
         return jnp.dot(patches, w.reshape(kh * kw * channels, out))
     if out < _FEW_CHANNELS:

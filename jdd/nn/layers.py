@@ -33,20 +33,22 @@ def torch_uniform(fan_in: int) -> Callable[..., Array]:
 
 
 class Conv(nn.Module):
-    """Square convolution of stride 1 with a bias."""
+    """Square convolution."""
 
     features: int
     size: int
     padding: int
     conv: Convolution
+    stride: int = 1
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         shape = (self.size, self.size, x.shape[-1], self.features)
         start = torch_uniform(math.prod(shape[:3]))
         kernel = self.param("kernel", start, shape)
-        bias = self.param("bias", start, (self.features,))
-        return self.conv(x, kernel, self.padding) + bias
+        out = self.conv(x, kernel, self.padding, self.stride)
+        return out + self.param("bias", start, (self.features,)) if self.use_bias else out
 
 
 class Dense(nn.Module):
@@ -164,11 +166,28 @@ def _blocks_2x2(x: Array) -> Array:
     return x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
 
 
+def max_pool(x: Array) -> Array:
+    """Largest of 2x2 blocks; the derivative is that of the first of them (row by row), as in PyTorch.
+
+    `jnp.max` would share the derivative among equals, which are common: on a flat background all four
+    are. (Where a ReLU comes just before and they are 0 it does not matter: its derivative is 0.)
+    """
+    x = _blocks_2x2(x)
+    upper = _first_of_largest(x[:, :, 0, :, 0], x[:, :, 0, :, 1])
+    return _first_of_largest(upper, _first_of_largest(x[:, :, 1, :, 0], x[:, :, 1, :, 1]))
+
+
+def _first_of_largest(a: Array, b: Array) -> Array:
+    # What is no number stays, on either side: it is how a run is seen to diverge.
+    return jnp.where((a >= b) | jnp.isnan(a), a, b)
+
+
 def pool(kind: str, x: Array) -> Array:
     """2x2 pooling of stride 2.
 
-    By reshape, not ``reduce_window``: every derivative stays dense and cheap on all platforms.
+    By slices and selection, not ``reduce_window``: every derivative stays dense and cheap on all
+    platforms.
     """
     if kind == "none":
         return x
-    return average_pool(x) if kind == "avg" else _blocks_2x2(x).max((2, 4))
+    return average_pool(x) if kind == "avg" else max_pool(x)

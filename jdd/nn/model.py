@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
 Variables = Mapping[str, Any]
 """``{"params": ...}``, with ``"batch_stats"`` beside it where the network has BatchNorm."""
+
+ImageShape = tuple[int, int, int]
+"""``(height, width, channels)``."""
 
 
 class Model(NamedTuple):
@@ -18,8 +24,10 @@ class Model(NamedTuple):
     Attributes:
       init: ``init(key) -> variables``.
       apply: ``apply(variables, images) -> logits``; BatchNorm uses its running statistics.
-      features: ``features(variables, images) -> (taps, embedding)``; the embedding ``[n, d]`` is
-        what enters the classifier.
+      features: ``features(variables, images) -> (taps, embedding)``. The taps are the outputs of the
+        layers, in order: maps ``[n, h, w, c]`` after each block's activation (before its pooling),
+        then the map that is flattened; behind it vectors ``[n, d]`` after each hidden dense layer.
+        The embedding ``[n, d]`` is what enters the classifier: the last tap, flattened.
       train: ``train(variables, images) -> (logits, variables)``; BatchNorm uses the statistics of
         the batch and moves the running ones. Without BatchNorm the variables come back unchanged.
       name: what to call it in reports.
@@ -34,7 +42,7 @@ class Model(NamedTuple):
     train: Callable[[Variables, Array], tuple[Array, Variables]]
     name: str
     num_classes: int
-    image_shape: tuple[int, int, int]
+    image_shape: ImageShape
     has_batch_stats: bool = False
 
     def frozen(self, variables: Variables) -> tuple[Callable[[Any, Array], Array], Any]:
@@ -52,3 +60,74 @@ class Model(NamedTuple):
 
 def _apply_frozen(apply: Callable, constants: Variables, params: Any, images: Array) -> Array:
     return apply({"params": params, **constants}, images)
+
+
+def check_task(num_classes: int, image_shape: ImageShape) -> None:
+    """Refuses a number of classes or a shape that no network can have."""
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(f"image_shape must be (height, width, channels), got {image_shape}")
+
+
+def variant_name(name: str, chosen: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    """The name of a network in reports, with the options that are not the usual ones.
+
+    >>> variant_name("VGG11", {"norm": "batch"}, {"norm": "instance"})
+    'VGG11 (norm batch)'
+    """
+    unusual = [f"{option} {value}" for option, value in chosen.items() if value != usual[option]]
+    return name + (f" ({', '.join(unusual)})" if unusual else "")
+
+
+def model_of(
+    module: nn.Module,
+    name: str,
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    has_batch_stats: bool = False,
+) -> Model:
+    """Wraps a linen module that returns ``(logits, taps, embedding)`` as a ``Model``.
+
+    The module is called with images, and with True while it trains.
+    """
+    height, width, channels = image_shape
+
+    def init(key: Array) -> Any:
+        return module.init(key, jnp.zeros((1, height, width, channels), jnp.float32))
+
+    def apply(variables: Any, images: Array) -> Array:
+        return _forward(variables, images)[0]
+
+    def features(variables: Any, images: Array) -> tuple[tuple[Array, ...], Array]:
+        return _forward(variables, images)[1:]
+
+    def train(variables: Any, images: Array) -> tuple[Array, Any]:
+        if not has_batch_stats:
+            return apply(variables, images), variables
+        _check_images(images)
+        (logits, _, _), moved = module.apply(variables, images, True, mutable=["batch_stats"])
+        return logits, {**variables, **moved}
+
+    def _forward(variables: Any, images: Array) -> Any:
+        _check_images(images)
+        return module.apply(variables, images)
+
+    def _check_images(images: Array) -> None:
+        if images.ndim != 4 or images.shape[1:] != tuple(image_shape):
+            raise ValueError(
+                f"{name} takes images [n, {height}, {width}, {channels}], got {images.shape}"
+            )
+
+    jitted_init: Callable[[Array], Any] = jax.jit(init)
+    return Model(
+        jitted_init,
+        apply,
+        features,
+        train,
+        name,
+        num_classes,
+        (height, width, channels),
+        has_batch_stats,
+    )

@@ -124,6 +124,19 @@ def test_dsa_says_what_to_augment_with(cli, out):
     assert "whole training set" not in outcome.out
 
 
+def test_another_network_can_be_distilled_on_and_is_found_again(cli, refused, out):
+    tiny = "--classes 0 1 --real-batch 8 --networks 1 --eval-networks 1 --eval-epochs 1".split()
+    command = ["distill", "dc", *tiny, "--whole", "no", "--out", out]
+    outcome = cli(*command, "--model", "mlp")
+    assert outcome.code == 0, outcome.err
+    assert "MLP, " in outcome.out and "over networks: MLP." in outcome.out
+    options = DistilledSet.load(out / "set.safetensors").metadata.options
+    assert options["model"] == "mlp" and options["learning_rate"] == 0.01
+    assert refused(cli(*command, "--resume"), 'model "mlp", not "convnet"', "--model")
+    again = cli("evaluate", out, "--networks", 1, "--eval-epochs", 1, "--baseline", "none")
+    assert again.code == 0 and "over networks: MLP." in again.out
+
+
 def save_npz(path, shape, seed=0):
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (20, *shape), dtype=np.uint8)
@@ -208,6 +221,13 @@ WRONG = [
     (["--width", "0"], ["at least 1", "--width"]),
     (["--depth", "9"], ["at most", "--depth"]),
     (["--norm", "instanc"], ["did you mean 'instance'", "--norm"]),
+    (["--model", "resnet"], ["did you mean 'resnet18'", "(option --model)"]),
+    (["--model", "lenet", "--norm", "batch"], ["lenet has no norm", "(option --norm)"]),
+    (["--model", "vgg11bn", "--norm", "none"], ["has norm batch, not none", "(option --norm)"]),
+    (["--model", "convnetd4"], ["at most 3", "(option --model)"]),
+    (["--model", "mlp", "--eval-norm", "batch"], ["mlp has no norm", "(option --eval-norm)"]),
+    (["--downsampling", "avg_pool"], ["has no downsampling", "(option --downsampling)"]),
+    (["--norm-policy", "freeze"], ["did you mean 'frozen'", "--norm-policy"]),
     (["--activation", "rely"], ["did you mean 'relu'", "--activation"]),
     (["--pooling", "average"], ["unknown pooling", "--pooling"]),
     (["--eval-networks", "0"], ["at least 1", "--eval-networks"]),

@@ -51,9 +51,8 @@ def test_a_set_by_what_it_says(cli, refused, tmp_path):
     outcome = cli("evaluate", file, *QUICK, "--out", result)
     assert outcome.code == 0, outcome.err
     content = json.loads(result.read_text())
-    assert content["network"] == {
-        **{"width": 4, "depth": 1, "norm": "none", "activation": "relu", "pooling": "avg"}
-    }
+    options = {"width": 4, "depth": 1, "norm": "none", "activation": "relu", "pooling": "avg"}
+    assert content["networks"] == [{"model": "convnet"} | options]
     assert [score["protocol"] for score in content["scores"]] == ["dc, 1 epochs"] * 2
     assert [len(score["accuracies"]) for score in content["scores"]] == [2, 2]
     titles = [score["images"] for score in content["scores"]]
@@ -71,6 +70,45 @@ def test_options_override_the_set(cli, tmp_path):
     assert "dsa, crop, 1 epochs" in outcome.out and "DSA augmentation crop" in outcome.out
     assert "ConvNet-1 (width 3, norm layer)" in outcome.out
     assert "random real" not in outcome.out
+
+
+def test_the_cross_architecture_table(cli, tmp_path):
+    file, result = save(tmp_path, ipc=2), tmp_path / "result.json"
+    outcome = cli(*["evaluate", file, *QUICK, "--models", "S,MLP,lenet", "--out", result])
+    assert outcome.code == 0, outcome.err
+    content = json.loads(result.read_text())
+    assert [each["model"] for each in content["networks"]] == ["convnet", "mlp", "lenet"]
+    names = ["ConvNet-1 (width 4)", "MLP", "LeNet"]
+    scores = content["scores"]
+    assert [score["network"] for score in scores] == [name for name in names for _ in range(2)]
+    lines = outcome.out.splitlines()
+    for name, distilled, random in zip(names, scores[::2], scores[1::2], strict=True):
+        (line,) = [line for line in lines if line.startswith(f" {name}  ")]
+        for score in (distilled, random):
+            assert f"{100 * score['mean']:.2f} +- {100 * score['std']:.2f} %" in line
+    assert "\ndc, 1 epochs: 2 epochs of SGD" in outcome.out
+    # Networks do not depend on which others are asked for.
+    alone = cli(*["evaluate", file, *QUICK, "--models", "mlp", "--out", tmp_path / "alone.json"])
+    assert alone.code == 0, alone.err
+    assert [
+        s["accuracies"] for s in json.loads((tmp_path / "alone.json").read_text())["scores"]
+    ] == [score["accuracies"] for score in scores[2:4]]
+
+
+def test_the_networks_of_a_set(cli, tmp_path):
+    """S is without BatchNorm, SS as it was distilled on, and DC augments for ConvNetBN only."""
+    file, result = save(tmp_path, norm="batch"), tmp_path / "result.json"
+    quick = ["--networks", "1", "--eval-epochs", "1", "--baseline", "none"]
+    outcome = cli(*["evaluate", file, *quick, "--models", "S,SS,alexnetbn", "--out", result])
+    assert outcome.code == 0, outcome.err
+    assert [
+        (score["network"], score["protocol"]) for score in json.loads(result.read_text())["scores"]
+    ] == [
+        ("ConvNet-1 (width 4)", "dc, 1 epochs"),
+        ("ConvNet-1 (width 4, norm batch)", "dc-crop-noise, 1 epochs"),
+        ("AlexNet (norm batch)", "dc, 1 epochs"),
+    ]
+    assert "\nConvNet-1 (width 4), AlexNet (norm batch): dc, 1 epochs: " in outcome.out
 
 
 def test_random_real_images_need_no_set(cli, tmp_path):
@@ -97,7 +135,16 @@ def test_random_real_images_need_no_set(cli, tmp_path):
         (["random", "--networks", "0"], ["at least 1", "--networks"]),
         (["random", "--sets", "0"], ["at least 1", "--sets"]),
         (["random", "--eval-epochs", "0"], ["at least 1", "--eval-epochs"]),
-        (["random", "--norm", "x"], ["unknown norm", "--norm"]),
+        (["random", "--norm", "x"], ["unknown norm", "(option --norm)"]),
+        (["random", "--models", "convnet,alxnet"], ["did you mean 'alexnet'", "(option --models)"]),
+        (["random", "--models", "m"], ["unknown network 'm'", "(option --models)"]),
+        (
+            ["random", "--models", "mlp", "--norm", "batch"],
+            ["norm can be chosen", "(option --norm)"],
+        ),
+        (["random", "--models", "D"], ["at most 3", "(option --models)"]),
+        (["random", "--depth", "9"], ["at most 3", "(option --depth)"]),
+        (["random", "--downsampling", "avg_pool"], ["chosen for none", "(option --downsampling)"]),
         (["random", "--out", "no/such/folder.json"], ["no folder", "--out"]),
     ],
 )
@@ -108,13 +155,23 @@ def test_a_wrong_value_is_one_line(cli, refused, arguments, words):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"classes": None}, {"classes": [0, 1]}, {"width": "8"}, {"depth": True}, {"norm": 3}],
+    [
+        *[{"classes": None}, {"classes": [0, 1]}, {"width": "8"}, {"depth": True}, {"norm": 3}],
+        {"model": 3},
+    ],
     ids=str,
 )
 def test_a_hand_made_set_with_wrong_options(cli, refused, tmp_path, wrong):
     file = save(tmp_path, wrong=wrong)
     (name,) = wrong
     assert refused(cli("evaluate", file), f"{name} is", "not a", "SET")
+
+
+def test_a_hand_made_set_of_an_unknown_network(cli, refused, tmp_path):
+    assert refused(cli("evaluate", save(tmp_path, model="alxnet")), "'alexnet'", "SET")
+    (tmp_path / "mlp").mkdir()
+    refusal = cli("evaluate", save(tmp_path / "mlp", model="mlp"))
+    assert refused(refusal, "mlp has no width", "SET")
 
 
 def test_a_hand_made_set_with_a_wrong_augmentation(cli, refused, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jdd import augment, data, evaluate
-from jdd.cli import experiment
+from jdd.cli import experiment, networks
 from jdd.cli.distill import evaluation_steps
 from jdd.cli.options import (
     DataOptions,
@@ -148,6 +148,48 @@ def test_the_norm_of_evaluation(norm, eval_norm, expected, protocol):
     assert [found.model.name, found.eval_model.name] == names
     assert (found.options["norm"], found.options["eval_norm"]) == (norm, expected)
     assert found.meant.name == protocol
+
+
+@pytest.mark.parametrize(
+    ("options", "matched", "evaluated", "recorded"),
+    [
+        ({"model": "mlp"}, "MLP", "MLP", {"model": "mlp", "eval_norm": "none"}),
+        (
+            {"model": "AlexNetBN"},
+            "AlexNet (norm batch)",
+            "AlexNet",
+            {"model": "alexnet", "norm": "batch", "eval_norm": "none"},
+        ),
+        (
+            {"model": "resnet18", "norm": "batch", "downsampling": "avg_pool"},
+            "ResNet18 (norm batch, downsampling avg_pool)",
+            "ResNet18",
+            {"model": "resnet18", "norm": "batch", "downsampling": "avg_pool"},
+        ),
+        (
+            {"model": "convnetd1", "norm": "layer"},
+            "ConvNet-1 (norm layer)",
+            "ConvNet-1 (norm layer)",
+            {"width": 128, "depth": 1, "norm": "layer", "activation": "relu", "pooling": "avg"},
+        ),
+    ],
+)
+def test_every_network_can_be_matched_on(options, matched, evaluated, recorded):
+    found = experiment.prepare(Dc(network=NetworkOptions(**options)))
+    assert [found.model.name, found.eval_model.name] == [matched, evaluated]
+    assert recorded.items() <= found.options.items()
+    assert networks.recorded(found.options).model(10, (8, 8, 1)).name == matched
+    assert ("model" in found.options) == ("convnet" not in options["model"])
+    assert ("norm_policy" in found.options) == ("norm batch" in matched)
+
+
+def test_images_move_slowly_on_an_mlp():
+    def rate(**options):
+        return experiment.prepare(Dc(**options)).options["learning_rate"]
+
+    mlp = NetworkOptions(model="mlp")
+    assert rate(network=SMALL) == 0.1 and rate(network=mlp) == 0.01
+    assert rate(network=mlp, loop=LoopOptions(learning_rate=0.5)) == 0.5
 
 
 def test_the_training_images_belong_to_the_run():

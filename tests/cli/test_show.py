@@ -71,5 +71,7 @@ def test_methods(cli):
         "crop_scale_rotate",
         "uniform, per class",
         "pixels",
+        "resnet18bn_ap    resnet18, norm batch, downsampling avg_pool",
+        "mlp, convnet, lenet, alexnet, vgg11, resnet18",
     ):
         assert words in outcome.out

@@ -1,4 +1,4 @@
-"""Instance norm and average pooling: every derivative equals that of the plain formula."""
+"""Instance norm and pooling: every derivative equals that of the plain formula."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jdd.nn.layers import EPSILON, average_pool, instance_norm
+from jdd.nn.layers import EPSILON, average_pool, instance_norm, max_pool
 
 
 def plain_norm(x, scale, bias):
@@ -65,6 +65,42 @@ def test_average_pool_derivatives(order, rows, columns):
         np.testing.assert_allclose(average_pool(*x), plain_pool(*x), rtol=1e-14)
         got, wanted = derivatives(average_pool, x, order), derivatives(plain_pool, x, order)
         np.testing.assert_allclose(got[0], wanted[0], rtol=1e-12, atol=1e-14)
+
+
+def plain_max(x):
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 6), (5, 7), (2, 3)])
+def test_max_pool_derivatives(rows, columns):
+    with jax.enable_x64(True):
+        x = operands(rows, columns)[:1]
+        np.testing.assert_array_equal(max_pool(*x), plain_max(*x))
+        for order in (1, 2):
+            got, wanted = derivatives(max_pool, x, order), derivatives(plain_max, x, order)
+            np.testing.assert_allclose(got[0], wanted[0], rtol=1e-12)
+
+
+def test_among_equals_the_first_has_the_derivative_as_in_pytorch():
+    blocks = np.array(
+        [
+            [[1, 1], [1, 1]],  # flat background
+            [[0, 2], [2, 2]],
+            [[0, 1], [3, 3]],
+            [[-5, -5], [-7, -5]],
+        ]
+    )
+    first = np.array(
+        [[[1, 0], [0, 0]], [[0, 1], [0, 0]], [[0, 0], [1, 0]], [[1, 0], [0, 0]]], np.float32
+    )
+    x = jnp.asarray(blocks[..., None], jnp.float32)
+    np.testing.assert_array_equal(jax.grad(lambda x: max_pool(x).sum())(x)[..., 0], first)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_what_is_no_number_stays(place):
+    block = jnp.arange(4.0).at[place].set(jnp.nan).reshape(1, 2, 2, 1)
+    assert jnp.isnan(max_pool(block)).all()
 
 
 def test_forward_mode_and_vmap():

@@ -1,0 +1,160 @@
+"""MLP, LeNet, AlexNet and VGG11, as the dataset-distillation papers evaluate on them."""
+
+from __future__ import annotations
+
+from jdd.names import one_of
+from jdd.nn.conv import Convolution, default_conv
+from jdd.nn.layers import NORMS
+from jdd.nn.model import ImageShape, Model, check_task, model_of, variant_name
+from jdd.nn.stack import Block, Stack, first_padding
+
+
+def mlp(num_classes: int, image_shape: ImageShape) -> Model:
+    """MLP: two hidden layers of 128 with ReLU.
+
+    Args:
+      num_classes: number of logits, at least 2.
+      image_shape: ``(H, W, channels)`` of the images.
+
+    Returns:
+      A ``Model``. ``features`` gives a tap ``[n, 128]`` after each hidden layer; the embedding is
+      the last of them.
+
+    Raises:
+      ValueError: if there are fewer than 2 classes, or the shape is none.
+
+    Reference: Zhao, Mopuri, Bilen, ICLR 2021. (Images that are learned on an MLP move by a learning
+    rate of 0.01 there, a tenth of the usual one.)
+
+    >>> import jax
+    >>> variables = jax.eval_shape(mlp(10, (28, 28, 1)).init, jax.random.key(0))
+    >>> sum(x.size for x in jax.tree.leaves(variables))
+    118282
+    """
+    check_task(num_classes, image_shape)
+    module = Stack(num_classes, default_conv(), hidden=(128, 128))
+    return model_of(module, "MLP", num_classes, image_shape)
+
+
+def lenet(num_classes: int, image_shape: ImageShape, *, conv: Convolution | None = None) -> Model:
+    """LeNet: two blocks of 5x5 convolution (6, 16), ReLU, max pooling; dense layers of 120, 84.
+
+    Args:
+      num_classes: number of logits, at least 2.
+      image_shape: ``(H, W, channels)`` of the images. The first convolution pads one-channel images
+        by 2, others not.
+      conv: the convolution to use; None for the platform's default (``jdd.nn.default_conv``).
+
+    Returns:
+      A ``Model``. ``features`` gives a tap after the activation of each block, the map after the
+      last pooling, and a tap after each hidden dense layer; the embedding is the last, ``[n, 84]``.
+
+    Raises:
+      ValueError: if there are fewer than 2 classes, or the shape is none.
+
+    Reference: Zhao, Mopuri, Bilen, ICLR 2021. Deviation: the original takes 28x28x1 and 32x32x3 only;
+    here images that are too small are padded by more, until the first map has a side of 12.
+
+    >>> import jax
+    >>> variables = jax.eval_shape(lenet(10, (28, 28, 1)).init, jax.random.key(0))
+    >>> sum(x.size for x in jax.tree.leaves(variables))
+    61706
+    """
+    check_task(num_classes, image_shape)
+    padding = first_padding(image_shape, 5, 2 if image_shape[-1] == 1 else 0, least=12)
+    blocks = (Block(6, 5, padding, "max"), Block(16, 5, 0, "max"))
+    module = Stack(num_classes, conv or default_conv(), blocks, (120, 84))
+    return model_of(module, "LeNet", num_classes, image_shape)
+
+
+def alexnet(
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    norm: str = "none",
+    conv: Convolution | None = None,
+) -> Model:
+    """AlexNet: 5x5 convolutions 128, 192, then 3x3 of 256, 192, 192; max pooling after 1, 2 and 5.
+
+    Args:
+      num_classes: number of logits, at least 2.
+      image_shape: ``(H, W, channels)`` of the images. The first convolution pads one-channel images
+        by 4, others by 2.
+      norm: between convolution and ReLU: "none" as in the papers, "batch" for their AlexNetBN,
+        "instance", "layer" or "group".
+      conv: the convolution to use; None for the platform's default (``jdd.nn.default_conv``).
+
+    Returns:
+      A ``Model``. ``features`` gives a tap after the ReLU of each convolution (before its pooling),
+      then the map after the last pooling; the embedding is that map, flattened.
+
+    Raises:
+      ValueError: if the norm is unknown, there are fewer than 2 classes, or the shape is none.
+
+    Reference: Zhao, Mopuri, Bilen, ICLR 2021; with BatchNorm, Zhao, Bilen, WACV 2023. Deviation: images
+    that are too small for three poolings are padded by more in the first convolution.
+
+    >>> import jax
+    >>> variables = jax.eval_shape(alexnet(10, (32, 32, 3)).init, jax.random.key(0))
+    >>> sum(x.size for x in jax.tree.leaves(variables))
+    1872202
+    """
+    one_of("norm", norm, NORMS)
+    check_task(num_classes, image_shape)
+    padding = first_padding(image_shape, 5, 4 if image_shape[-1] == 1 else 2, least=8)
+    blocks = (
+        Block(128, 5, padding, "max"),
+        Block(192, 5, 2, "max"),
+        Block(256, 3, 1, "none"),
+        Block(192, 3, 1, "none"),
+        Block(192, 3, 1, "max"),
+    )
+    module = Stack(num_classes, conv or default_conv(), blocks, (), norm)
+    name = variant_name("AlexNet", {"norm": norm}, {"norm": "none"})
+    return model_of(module, name, num_classes, image_shape, has_batch_stats=norm == "batch")
+
+
+def vgg11(
+    num_classes: int,
+    image_shape: ImageShape,
+    *,
+    norm: str = "instance",
+    conv: Convolution | None = None,
+) -> Model:
+    """VGG11: 3x3 convolutions 64 M 128 M 256 256 M 512 512 M 512 512 M, then linear.
+
+    M is 2x2 max pooling; every convolution is followed by the norm and ReLU.
+
+    Args:
+      num_classes: number of logits, at least 2.
+      image_shape: ``(H, W, channels)`` of the images. The first convolution pads one-channel images
+        by 3 (28x28 becomes a 32x32 map), others by 1.
+      norm: "instance" as in the papers, "batch" for their VGG11BN, "layer", "group" or "none".
+      conv: the convolution to use; None for the platform's default (``jdd.nn.default_conv``).
+
+    Returns:
+      A ``Model``. ``features`` gives a tap after the ReLU of each of the 8 convolutions (before its
+      pooling), then the map after the last pooling; the embedding is that map, flattened.
+
+    Raises:
+      ValueError: if the norm is unknown, there are fewer than 2 classes, or the shape is none.
+
+    Reference: Zhao, Mopuri, Bilen, ICLR 2021. Deviation: the original takes maps of 32x32 only; here
+    images that are too small for five poolings are padded by more in the first convolution.
+
+    >>> import jax
+    >>> variables = jax.eval_shape(vgg11(10, (32, 32, 3)).init, jax.random.key(0))
+    >>> sum(x.size for x in jax.tree.leaves(variables))
+    9231114
+    """
+    one_of("norm", norm, NORMS)
+    check_task(num_classes, image_shape)
+    first = first_padding(image_shape, 3, 3 if image_shape[-1] == 1 else 1, least=32)
+    plan = "64 M 128 M 256 - 256 M 512 - 512 M 512 - 512 M".split()
+    blocks = tuple(
+        Block(int(width), 3, 1 if i else first, "max" if pooled == "M" else "none")
+        for i, (width, pooled) in enumerate(zip(plan[::2], plan[1::2], strict=True))
+    )
+    module = Stack(num_classes, conv or default_conv(), blocks, (), norm)
+    name = variant_name("VGG11", {"norm": norm}, {"norm": "instance"})
+    return model_of(module, name, num_classes, image_shape, has_batch_stats=norm == "batch")

@@ -1,0 +1,98 @@
+"""What BatchNorm does while gradients are matched is a choice of its own."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdd import losses
+from jdd.data import Split, class_table, draw_indices, take
+from jdd.data.batch import Batch
+from jdd.matching import Context, Pair, chain, gradients, value_of
+from jdd.methods import NORM_POLICIES, Loops, advance, batch_statistics, dc, frozen_statistics
+from jdd.nn import alexnet, convnet
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (13, 8, 8, 1), np.uint8)
+    labels = np.array([0] * 9 + [1] * 4, np.int32)
+    return class_table(Split(images, labels), 2, (0.5,), (0.25,))
+
+
+def model(norm="batch"):
+    return convnet(2, (8, 8, 1), width=4, depth=1, norm=norm)
+
+
+def test_frozen_statistics_are_of_so_many_real_images_of_each_class(table):
+    network = model().init(jax.random.key(0))
+    for asked, used in ((3, 3), (16, 4)):
+        prepared = frozen_statistics(asked).prepare(jax.random.key(1), model(), network, table)
+        indices, _ = draw_indices(jax.random.key(1), table, used)
+        _, want = model().train(network, take(table, indices.reshape(-1)))
+        for got, value in zip(
+            jax.tree.leaves(prepared["batch_stats"]),
+            jax.tree.leaves(want["batch_stats"]),
+            strict=True,
+        ):
+            np.testing.assert_allclose(got, value, rtol=1e-6)
+    with pytest.raises(ValueError, match="per_class must be at least 1, got 0"):
+        frozen_statistics(0)
+
+
+def test_batch_statistics_are_of_the_whole_batch_whatever_the_micro_batches(table):
+    network, policy = model().init(jax.random.key(0)), batch_statistics()
+    assert policy.prepare(jax.random.key(1), model(), network, table) is network
+    apply, params = policy.bind(model(), network)
+    images = jax.random.normal(jax.random.key(2), (6, 8, 8, 1))
+    batch = Batch(images, jnp.array([0, 1, 0, 1, 1, 0]))
+    stage = chain(gradients(real_micro_batch=2, synthetic_micro_batch=3))
+    pair = Pair(batch, batch._replace(images=-images))
+    got = value_of(stage, pair, Context(apply, params, jax.random.key(0), coupled=True))
+
+    def loss(params, batch):
+        logits, _ = model().train({**network, "params": params}, batch.images)
+        return losses.cross_entropy(logits, batch.labels).mean()
+
+    for side, gradient in zip(pair, got, strict=True):
+        want = jax.grad(loss)(params, side)
+        for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(want), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    split = value_of(stage, pair, Context(apply, params, jax.random.key(0)))
+    kernels = [side["conv0"]["kernel"] for side in (got.real, split.real)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
+
+
+def test_a_run_under_each_policy(table):
+    losses_of = {}
+    for name, make in NORM_POLICIES.items():
+        # More real images than the smallest class has.
+        method = dc(model(), 2, loops=Loops(2, 2, 1), real_batch=8, norm_policy=make())
+        state, found = advance(method, 4)(method.init(jax.random.key(0), table), table, 4)
+        assert np.isfinite(found).all() and np.isfinite(state.synthetic["images"]).all()
+        # Moved by the pass over real images, or by training in between.
+        assert not (state.network["batch_stats"]["norm0"]["mean"] == 0).all()
+        losses_of[name] = np.asarray(found)
+    assert abs(losses_of["frozen"] - losses_of["batch"]).min() > 1e-3
+
+
+def test_without_batch_norm_the_policy_plays_no_part():
+    network = model("instance").init(jax.random.key(0))
+    images = jax.random.normal(jax.random.key(2), (3, 8, 8, 1))
+    for make in NORM_POLICIES.values():
+        apply, params = make().bind(model("instance"), network)
+        np.testing.assert_array_equal(
+            apply(params, images), model("instance").apply(network, images)
+        )
+
+
+def test_gradients_are_matched_on_alexnet_with_batch_norm(table):
+    method = dc(alexnet(2, (8, 8, 1), norm="batch"), 1, loops=Loops(1, 1, 0), real_batch=2)
+    state = method.init(jax.random.key(0), table)
+    after, metrics = jax.jit(method.step)(state, table)
+    assert np.isfinite(metrics.loss) and metrics.loss > 0
+    moved = jnp.abs(after.synthetic["images"] - state.synthetic["images"])
+    assert (moved.max((2, 3, 4)) > 0).all()

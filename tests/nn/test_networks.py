@@ -1,0 +1,207 @@
+"""The other networks of the papers: their size, their features, small images, and their names."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdd import nn
+from jdd.interop import params_from_torch
+from jdd.nn import NETWORKS, POOLS, network, networks
+from jdd.nn.registry import default_options
+
+# Classes and images of MNIST, CIFAR-10 and CIFAR-100, and the parameters that the papers' code has there.
+TASKS = [(10, (28, 28, 1)), (10, (32, 32, 3)), (100, (32, 32, 3))]
+COUNTS = {
+    "convnet": (317_706, 320_010, 504_420),
+    "mlp": (118_282, 411_146, 422_756),
+    "lenet": (61_706, 62_006, 69_656),
+    "alexnet": (1_865_802, 1_872_202, 2_148_772),
+    "alexnetbn": (1_867_722, 1_874_122, 2_150_692),
+    "vgg11": (9_229_962, 9_231_114, 9_277_284),
+    "vgg11bn": (9_229_962, 9_231_114, 9_277_284),
+    "resnet18": (11_172_810, 11_173_962, 11_220_132),
+    "resnet18bn": (11_172_810, 11_173_962, 11_220_132),
+    "resnet18_ap": (11_213_770, 11_250_762, 11_988_132),
+    "resnet18bn_ap": (11_213_770, 11_250_762, 11_988_132),
+}
+
+
+def shapes(model):
+    """Variables, taps and embedding of two images, without computing anything."""
+    variables = jax.eval_shape(model.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((2, *model.image_shape), jnp.float32)
+    return variables, *jax.eval_shape(model.features, variables, images)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_counts_of_the_papers(name):
+    for (num_classes, image_shape), count in zip(TASKS, COUNTS[name], strict=True):
+        model = network(name).model(num_classes, image_shape)
+        variables = jax.eval_shape(model.init, jax.random.key(0))
+        assert sum(x.size for x in jax.tree.leaves(variables["params"])) == count
+        assert ("batch_stats" in variables) == model.has_batch_stats == ("bn" in name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mlp", [(128,), (128,)]),
+        ("lenet", [(28, 28, 6), (10, 10, 16), (5, 5, 16), (120,), (84,)]),
+        (
+            "alexnet",
+            [(32, 32, 128), (16, 16, 192), (8, 8, 256), (8, 8, 192), (8, 8, 192), (4, 4, 192)],
+        ),
+        (
+            "vgg11",
+            [
+                *[(32, 32, 64), (16, 16, 128), (8, 8, 256), (8, 8, 256), (4, 4, 512), (4, 4, 512)],
+                *[(2, 2, 512), (2, 2, 512), (1, 1, 512)],
+            ],
+        ),
+        (
+            "resnet18",
+            [
+                *[(32, 32, 64)] * 3,
+                *[(16, 16, 128)] * 2,
+                *[(8, 8, 256)] * 2,
+                *[(4, 4, 512)] * 2,
+                (1, 1, 512),
+            ],
+        ),
+        (
+            "resnet18_ap",
+            [
+                *[(32, 32, 64)] * 3,
+                *[(16, 16, 128)] * 2,
+                *[(8, 8, 256)] * 2,
+                *[(4, 4, 512)] * 3,
+            ],
+        ),
+    ],
+)
+def test_taps_and_embedding(name, expected):
+    _, taps, embedding = shapes(network(name).model(10, (32, 32, 3)))
+    assert [tap.shape[1:] for tap in taps] == expected
+    assert embedding.shape == (2, int(np.prod(expected[-1])))
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet", "alexnet", "vgg11", "resnet18", "resnet18_ap"])
+@pytest.mark.parametrize("image_shape", [(8, 8, 1), (8, 10, 3), (64, 64, 3), (33, 31, 1)])
+def test_images_of_other_sizes(name, image_shape):
+    model = network(name).model(3, image_shape)
+    variables, taps, embedding = shapes(model)
+    assert all(min(tap.shape) > 0 for tap in taps) and embedding.shape[1] > 0
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    assert jax.eval_shape(model.apply, variables, images).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "small", "border"), [("lenet", (8, 8, 1), 2), ("alexnet", (2, 2, 3), 3)]
+)
+def test_small_images_are_put_in_the_middle(name, small, border):
+    """As if zeros had been put around them, up to the size that needs the usual padding only."""
+    bordered = (small[0] + 2 * border, small[1] + 2 * border, small[2])
+    one, other = (network(name).model(2, shape) for shape in (small, bordered))
+    variables = one.init(jax.random.key(0))
+    images = jax.random.normal(jax.random.key(1), (1, *small))
+    around = jnp.pad(images, ((0, 0), (border, border), (border, border), (0, 0)))
+    got, want = jax.jit(one.apply)(variables, images), jax.jit(other.apply)(variables, around)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_initialisation_is_pytorchs_default():
+    params = nn.resnet18(10, (32, 32, 3)).init(jax.random.key(0))["params"]
+    kernel = np.asarray(params["block3_shortcut_conv"]["kernel"])
+    assert list(params["block3_shortcut_conv"]) == ["kernel"] and kernel.shape == (1, 1, 64, 128)
+    assert np.abs(kernel).max() <= 1 / 8 and abs(kernel.std() * np.sqrt(3 * 64) - 1) < 0.03
+    assert (params["block8_norm2"]["scale"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: nn.vgg11(10, (32, 32, 3), norm="bach"),
+            "unknown norm 'bach', did you mean 'batch'",
+        ),
+        (lambda: nn.alexnet(10, (32, 32, 3), norm=""), "unknown norm"),
+        (lambda: nn.resnet18(10, (32, 32, 3), downsampling="pool"), "did you mean 'avg_pool'"),
+        (lambda: nn.resnet18(10, (7, 9, 3), downsampling="avg_pool"), "at least 8x8, got 7x9"),
+        (lambda: nn.mlp(1, (32, 32, 3)), "num_classes must be at least 2, got 1"),
+        (lambda: nn.lenet(10, (32, 32)), r"image_shape must be \(height, width, channels\)"),  # type: ignore[arg-type]
+        (lambda: network("resnet"), "unknown network 'resnet', did you mean 'resnet18'"),
+        (lambda: network("mlp", norm="batch"), "mlp has no norm"),
+        (lambda: network("VGG11BN", norm="layer"), "VGG11BN has norm batch, not layer"),
+        (lambda: networks("convnet,alxnet"), "unknown network 'alxnet', did you mean 'alexnet'"),
+        (lambda: networks("m"), "unknown network 'm'"),
+        (lambda: networks("convnet,"), "unknown network ''"),
+        (
+            lambda: networks("mlp,lenet", norm="batch"),
+            "norm can be chosen for none of the networks",
+        ),
+        (lambda: networks("N", norm="batch"), "norm can be chosen for none of the networks N"),
+    ],
+)
+def test_what_is_not_possible_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_every_name_stands_for_a_network_of_its_own():
+    found = {name: network(name) for name in NETWORKS}
+    assert all(found[name] == network(name.upper()) for name in NETWORKS)
+    assert {name for pool in POOLS.values() for name in pool} <= set(found)
+    names = {each.model(10, (32, 32, 3)).name for each in found.values()}
+    usual = {"convnetw128", "convnetd3", "convnetar", "convnetap", "convnetin"}
+    assert {name for name, each in found.items() if each == found["convnet"]} == {"convnet"} | usual
+    assert len(names) == len(found) - len(usual)
+    assert network("resnet18bn_ap").model(10, (32, 32, 3)).name == (
+        "ResNet18 (norm batch, downsampling avg_pool)"
+    )
+
+
+def test_pools_options_and_the_network_that_was_distilled_on():
+    assert [each.architecture for each in networks("M")] == list(POOLS["M"])
+    assert networks("M, convnetD3 ,MLP") == networks("M")
+    wide = networks("W,mlp", depth=2)
+    assert [each.options.get("width") for each in wide] == [32, 64, 128, 256, None]
+    assert [each.options.get("depth") for each in wide] == [2, 2, 2, 2, None]
+    batch = networks("M", norm="batch")
+    assert [each.norm for each in batch] == ["none", "batch", "none", "batch", "batch", "batch"]
+    trained = network("resnet18bn_ap")
+    assert networks("S,SS", trained=trained) == [network("resnet18"), trained]
+    assert networks("S", trained=network("alexnetbn")) == [network("alexnet")]
+    assert networks("S", trained=network("convnetaswishbn")) == [network("convnetaswish")]
+    assert networks("S", trained=network("resnet18_ap")) == [network("resnet18_ap")]
+    assert networks("SS,S") == [network("convnet")]
+
+
+def test_options_are_those_of_the_constructors():
+    assert default_options("mlp") == default_options("lenet") == {}
+    assert list(default_options("convnet")) == ["width", "depth", "norm", "activation", "pooling"]
+    given = network("convnet", width=4, depth=1, norm="layer").model(2, (8, 8, 1))
+    assert given.name == nn.convnet(2, (8, 8, 1), width=4, depth=1, norm="layer").name
+
+
+def test_a_chosen_convolution_is_the_one_that_runs():
+    def refuses(x, w, padding, stride=1):
+        raise RuntimeError("called")
+
+    for name in ("convnet", "lenet", "alexnet", "vgg11", "resnet18"):
+        with pytest.raises(RuntimeError, match="called"):
+            jax.eval_shape(network(name).model(2, (8, 8, 1), conv=refuses).init, jax.random.key(0))
+    network("mlp").model(2, (8, 8, 1), conv=refuses).init(jax.random.key(0))
+
+
+def test_state_dicts_of_other_networks_are_refused():
+    zeros = {"c.weight": (128, 64), "c.bias": (128,), "d.weight": (128, 128), "d.bias": (128,)}
+    zeros |= {"e.weight": (2, 128), "e.bias": (2,)}
+    state = {name: np.zeros(shape, np.float32) for name, shape in zeros.items()}
+    params_from_torch(nn.mlp(2, (8, 8, 1)), state)
+    with pytest.raises(ValueError, match="takes 64 features in the state dict, 192 in the model"):
+        params_from_torch(nn.mlp(2, (8, 8, 3)), state)
+    with pytest.raises(ValueError, match="LeNet has 2 conv layers, the state dict 0"):
+        params_from_torch(nn.lenet(2, (8, 8, 1)), state)
