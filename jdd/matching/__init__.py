@@ -15,5 +15,6 @@ from jdd.matching.distances import flat_cosine as flat_cosine
 from jdd.matching.distances import layerwise_cosine as layerwise_cosine
 from jdd.matching.distances import squared_error as squared_error
 from jdd.matching.gradients import gradients as gradients
+from jdd.matching.per_class import collective as collective
 from jdd.matching.per_class import per_class as per_class
 from jdd.matching.siamese import siamese as siamese

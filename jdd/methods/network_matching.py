@@ -49,7 +49,7 @@ class MatchingState:
 
 
 class Metrics(NamedTuple):
-    """What a step reports: ``loss``, the matching loss per class."""
+    """What a step reports: ``loss``, the matching loss, per class where it is a sum over classes."""
 
     loss: Array
 
@@ -85,6 +85,7 @@ def network_matching(
     net_recipe: SGDRecipe | None = None,
     net_augment: Augment | None = None,
     statistics_batch: int = 16,
+    is_sum_over_classes: Callable[[Array], Array | bool] = lambda step: True,
 ) -> Method:
     """Matches synthetic and real batches on a sequence of fresh networks.
 
@@ -109,6 +110,8 @@ def network_matching(
       net_augment: augmentation while the network trains.
       statistics_batch: real images per class for BatchNorm's statistics, no more than the smallest
         class has.
+      is_sum_over_classes: whether at a step the objective is a sum over classes, which is then
+        reported per class.
 
     Returns:
       The method.
@@ -172,7 +175,8 @@ def network_matching(
         after = MatchingState(
             moved, optimizer_state, objective_state, network, state.key, state.step + 1
         )
-        return after, Metrics(value / table.num_classes)
+        terms = jnp.where(is_sum_over_classes(state.step), table.num_classes, 1)
+        return after, Metrics(value / terms)
 
     def _network(key: Array, network: Variables, update: Array) -> Variables:
         """A fresh network for the first of its updates."""
