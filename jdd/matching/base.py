@@ -25,7 +25,7 @@ class Pair(NamedTuple):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["apply", "params", "key", "step"],
+    data_fields=["apply", "params", "key", "step", "features"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -38,17 +38,22 @@ class Context:
       params: the pytree that gradients are taken with respect to.
       key: typed PRNG key.
       step: int32, counts image updates (or whatever a schedule shall see).
+      features: ``features(params, images) -> (taps, embedding)``, for the objectives that look
+        inside the network; None where it does not offer that.
     """
 
     apply: Callable[[Any, Array], Array]
     params: Any
     key: Array
     step: Array | int = 0
+    features: Callable[[Any, Array], tuple[tuple[Array, ...], Array]] | None = None
 
     def __post_init__(self) -> None:
         # A Partial is a pytree, a bare function is not.
-        if callable(self.apply) and not isinstance(self.apply, Partial):
-            object.__setattr__(self, "apply", Partial(self.apply))
+        for name in ("apply", "features"):
+            function = getattr(self, name)
+            if callable(function) and not isinstance(function, Partial):
+                object.__setattr__(self, name, Partial(function))
 
     def fold(self, data: Array | int) -> Context:
         """The same context with another key."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jdd.data.batch import Batch
@@ -121,12 +122,13 @@ def _check(name: str, stage: Stage, over_classes: Over) -> None:
         raise ValueError(f"{name} needs a stage without state: put the stateful stage behind it")
 
 
-def _classes(pair: Pair) -> Array:
-    """The class indices of a pair whose sides have equally many."""
+def _classes(pair: Pair) -> np.ndarray:
+    """The class indices of a pair whose sides have equally many. Never traced: a custom_vjp may not
+    close over a tracer, and inside another loop even a constant of jax.numpy is one."""
     synthetic, real = pair.synthetic.num_classes, pair.real.num_classes
     if synthetic != real:
         raise ValueError(f"the synthetic side has {synthetic} classes, the real side {real}")
-    return jnp.arange(synthetic, dtype=jnp.int32)
+    return np.arange(synthetic, dtype=np.int32)
 
 
 def _separable(one: Callable, over: Callable, pair: Pair, context: Context) -> Array:

@@ -41,9 +41,9 @@ def dcc_objective(
 
     >>> import jax, jax.numpy as jnp
     >>> from jdd.matching import Batch, Context, Pair, value_of
-    >>> batch = Batch(jnp.ones((2, 1, 4, 4, 1)), jnp.array([[0], [1]]))
+    >>> batch = Batch(jnp.arange(32.0).reshape(2, 1, 4, 4, 1), jnp.array([[0], [1]]))
     >>> network = lambda w, x: x.reshape(len(x), -1) @ w
-    >>> context = Context(network, jnp.eye(16, 2), jax.random.key(0))
+    >>> context = Context(network, jnp.zeros((16, 2)), jax.random.key(0))
     >>> print(value_of(dcc_objective(), Pair(batch, batch), context).round(3))
     0.0
     """

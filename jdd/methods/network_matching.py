@@ -161,7 +161,8 @@ def network_matching(
         if model.has_batch_stats:
             network = _move_statistics(statistics_key, model, network, table, statistics_batch)
         apply, params = model.frozen(network)
-        context = Context(apply, params, match_key, state.step)
+        features = model.frozen_features(network)
+        context = Context(apply, params, match_key, state.step, features)
         real = Draw(table, *draw_indices(draw_key, table, min(real_batch, table.largest)))
 
         def loss(synthetic_params: Any) -> tuple[Array, Any]:

@@ -7,3 +7,4 @@ from jdd.nn.conv import loop_safe_conv as loop_safe_conv
 from jdd.nn.conv import winograd_conv as winograd_conv
 from jdd.nn.convnet import convnet as convnet
 from jdd.nn.model import Model as Model
+from jdd.nn.model import stacked as stacked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 from jax import Array
 from jax.tree_util import Partial
 
@@ -46,9 +47,45 @@ class Model(NamedTuple):
         Returns:
           ``(apply, params)`` with ``apply(params, images) -> logits``.
         """
+        return self._bound(self.apply, variables), variables["params"]
+
+    def frozen_features(self, variables: Variables) -> Callable[[Any, Array], Any]:
+        """``features(params, images) -> (taps, embedding)``, bound as `frozen` binds ``apply``."""
+        return self._bound(self.features, variables)
+
+    def _bound(self, function: Callable, variables: Variables) -> Callable[[Any, Array], Any]:
         constants = {name: value for name, value in variables.items() if name != "params"}
-        return Partial(_apply_frozen, Partial(self.apply), constants), variables["params"]
+        return Partial(_apply_frozen, Partial(function), constants)
 
 
 def _apply_frozen(apply: Callable, constants: Variables, params: Any, images: Array) -> Array:
     return apply({"params": params, **constants}, images)
+
+
+def stacked(model: Model, k: int) -> Model:
+    """k networks in one: variables have a leading axis, which ``matching.over_networks`` runs over.
+
+    ``init`` and ``train`` work on all of them; ``apply`` and ``features`` stay those of one network.
+
+    Args:
+      model: the architecture of all.
+      k: how many.
+
+    Raises:
+      ValueError: if k is below 1.
+
+    >>> from jdd.nn import convnet
+    >>> models = stacked(convnet(2, (8, 8, 1), width=4, depth=1), 3)
+    >>> models.init(jax.random.key(0))["params"]["conv0"]["kernel"].shape
+    (3, 3, 3, 1, 4)
+    """
+    if k < 1:
+        raise ValueError(f"the number of networks must be at least 1, got {k}")
+
+    def init(key: Array) -> Variables:
+        return jax.vmap(model.init)(jax.random.split(key, k))
+
+    def train(variables: Variables, images: Array) -> tuple[Array, Variables]:
+        return jax.vmap(model.train, (0, None))(variables, images)
+
+    return model._replace(init=init, train=train, name=f"{k} x {model.name}")

@@ -24,7 +24,7 @@ def nhwc() -> Callable[[np.ndarray], jax.Array]:
 
 @pytest.fixture(scope="session")
 def setting() -> Callable:
-    """``setting(arrays, norm)``: model, variables, synthetic and real batch of a recorded step."""
+    """``setting(arrays, norm, prefix)``: model, variables, synthetic and real batch of a recorded step."""
     return _setting
 
 
@@ -38,7 +38,7 @@ def _nhwc(x):
     return jnp.asarray(np.moveaxis(x, -3, -1))
 
 
-def _setting(arrays, norm="instance"):
+def _setting(arrays, norm="instance", prefix="param."):
     config = json.loads(str(arrays["meta"]))["config"]
     args = config["args"]
     model = convnet(
@@ -48,7 +48,7 @@ def _setting(arrays, norm="instance"):
         depth=args["net_depth"],
         norm=norm,
     )
-    state = {k.removeprefix("param."): arrays[k] for k in arrays.files if k.startswith("param.")}
+    state = {k.removeprefix(prefix): arrays[k] for k in arrays.files if k.startswith(prefix)}
     classes, ipc = config["n_class"], config["ipc"]
     real = _nhwc(arrays["real"])
     syn = _nhwc(arrays["syn"]).reshape(classes, ipc, *real.shape[2:])
