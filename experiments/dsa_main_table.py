@@ -32,7 +32,7 @@ CELLS = {
         ("dsa", "cifar10", 10),
     )
 }
-KEPT = ("config.json", "result.json", "grid.png", "curve.png")
+KEPT = ("config.json", "result.json", "set.safetensors", "grid.png", "curve.png")
 MOST_LOSSES = 200
 STOPPED = 130
 
