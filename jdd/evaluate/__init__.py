@@ -5,6 +5,10 @@ from jdd.evaluate.baselines import WHOLE_SET as WHOLE_SET
 from jdd.evaluate.baselines import random_real as random_real
 from jdd.evaluate.baselines import random_real_sets as random_real_sets
 from jdd.evaluate.baselines import whole_set as whole_set
+from jdd.evaluate.contrastive import contrastive_signal as contrastive_signal
+from jdd.evaluate.kernel import empirical_ntk as empirical_ntk
+from jdd.evaluate.kernel import kernel_distance as kernel_distance
+from jdd.evaluate.kernel import kernel_velocity as kernel_velocity
 from jdd.evaluate.protocol import PROTOCOLS as PROTOCOLS
 from jdd.evaluate.protocol import Evaluation as Evaluation
 from jdd.evaluate.protocol import Protocol as Protocol

@@ -25,7 +25,7 @@ class Pair(NamedTuple):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["apply", "params", "key", "step"],
+    data_fields=["apply", "params", "key", "step", "features"],
     meta_fields=["coupled"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,9 @@ class Context:
       params: the pytree that gradients are taken with respect to.
       key: typed PRNG key.
       step: int32, counts image updates (or whatever a schedule shall see).
-      coupled: whether ``apply`` lets the samples of a batch influence each other (BatchNorm in
+      features: ``features(params, images) -> (taps, embedding)``, for the objectives that look
+        inside the network; None where it does not offer that.
+      coupled: whether the network lets the samples of a batch influence each other (BatchNorm in
         training mode); a batch is then never split.
     """
 
@@ -46,12 +48,15 @@ class Context:
     params: Any
     key: Array
     step: Array | int = 0
+    features: Callable[[Any, Array], tuple[tuple[Array, ...], Array]] | None = None
     coupled: bool = False
 
     def __post_init__(self) -> None:
         # A Partial is a pytree, a bare function is not.
-        if callable(self.apply) and not isinstance(self.apply, Partial):
-            object.__setattr__(self, "apply", Partial(self.apply))
+        for name in ("apply", "features"):
+            function = getattr(self, name)
+            if callable(function) and not isinstance(function, Partial):
+                object.__setattr__(self, name, Partial(function))
 
     def fold(self, data: Array | int) -> Context:
         """The same context with another key."""

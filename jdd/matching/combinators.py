@@ -1,13 +1,15 @@
-"""Combinators: chain, add, scale, switch."""
+"""Combinators: chain, add, scale, switch, over_networks."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax import Array
 
+from jdd.mapping import Over, check_over, summed
 from jdd.matching.base import Context, Stage, is_scalar
 
 Schedule = Callable[[Any], Any]
@@ -129,6 +131,49 @@ def switch(index: Schedule, *stages: Stage) -> Stage:
         return jax.lax.switch(chosen, [branch(i) for i in range(len(stages))], (value, state))
 
     return Stage(_init_all(stages), apply)
+
+
+def over_networks(stage: Stage, *, over: Over = None) -> Stage:
+    r"""The mean of a scalar stage over the networks stacked in the context (``nn.stacked``).
+
+    .. math:: \frac1k \sum_{i=1}^k L(\cdot\,; \theta_i)
+
+    Every network meets the same key, so the same augmentation. (DM's paper samples one network per
+    update; more of them give a less noisy gradient where a device has room.)
+
+    Args:
+      stage: ends in a scalar; stateless.
+      over: how networks are run: "map", "vmap", or k at a time; None for "map" (``jdd.mapping``).
+
+    Raises:
+      ValueError: if over is no strategy, the stage has a state, or (when applied) does not end in a
+        scalar.
+
+    >>> import jax.numpy as jnp
+    >>> from jdd.matching import stateless, value_of
+    >>> first = stateless(lambda value, context: value * context.params)
+    >>> context = Context(lambda p, x: x, jnp.array([1.0, 3.0]), jax.random.key(0))
+    >>> print(value_of(over_networks(first), 2.0, context))
+    4.0
+    """
+    check_over("over", over)
+    if jax.tree.leaves(jax.eval_shape(stage.init, jax.random.key(0))):
+        raise ValueError("over_networks needs a stage without state")
+
+    def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
+        networks = (context.apply, context.params, context.features)
+
+        def one(network: Any) -> Any:
+            apply, params, features = network
+            each = dataclasses.replace(context, apply=apply, params=params, features=features)
+            return stage.apply(value, state, each)[0]
+
+        total = summed(one, networks, over)
+        if not is_scalar(total):
+            raise ValueError("over_networks needs a stage that ends in a scalar")
+        return total / jax.tree.leaves(context.params)[0].shape[0], state
+
+    return Stage(stage.init, apply)
 
 
 def _init_all(stages: tuple[Stage, ...]) -> Callable[[Array], tuple[Any, ...]]:

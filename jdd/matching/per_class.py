@@ -1,4 +1,4 @@
-"""Lifting a chain over the class axis: the one place that knows how classes are run."""
+"""Lifting a chain over the class axis, stacked, summed or averaged: the one place that knows how classes are run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jdd.data.batch import Batch
-from jdd.mapping import Over, check_over, mapped
+from jdd.mapping import Over, check_over, mapped, summed
 from jdd.matching.base import Context, Pair, Stage, is_scalar
 
 
@@ -47,17 +48,10 @@ def per_class(stage: Stage, *, over_classes: Over = None) -> Stage:
     ... )
     6.0
     """
-    check_over("over_classes", over_classes)
-    if jax.tree.leaves(jax.eval_shape(stage.init, jax.random.key(0))):
-        raise ValueError("per_class needs a stage without state: put the stateful stage behind it")
+    _check("per_class", stage, over_classes)
 
     def apply(pair: Pair, state: Any, context: Context) -> tuple[Any, Any]:
-        num_classes = pair.synthetic.num_classes
-        if pair.real.num_classes != num_classes:
-            raise ValueError(
-                f"the synthetic side has {num_classes} classes, the real side {pair.real.num_classes}"
-            )
-        classes = jnp.arange(num_classes, dtype=jnp.int32)
+        classes = _classes(pair)
 
         def over(function: Callable[[Array], Any]) -> Any:
             return mapped(function, classes, over_classes)
@@ -72,6 +66,69 @@ def per_class(stage: Stage, *, over_classes: Over = None) -> Stage:
         return over(lambda c: one(c, pair.synthetic.of_class(c), pair.real, context)), state
 
     return Stage(stage.init, apply)
+
+
+def collective(stage: Stage, *, over_classes: Over = None) -> Stage:
+    r"""The mean over classes of what a stage makes of each: DCC's *collective* signal.
+
+    .. math:: \Big(\frac1C \sum_c f(S_c),\ \frac1C \sum_c f(R_c)\Big)
+
+    As every class has equally many synthetic images, with ``f`` the gradient of the mean loss the
+    synthetic part is the gradient over the whole synthetic set, in which the classes see each other:
+    a distance of sums has the products between classes that a sum of distances has not. The sum is
+    accumulated class by class; the derivative recomputes one class at a time. Memory does not
+    grow with the number of classes, at the price of the synthetic forward pass once more.
+
+    Args:
+      stage: sees ``Pair(Batch, Batch)`` of one class, for example ``gradients()``. Must be
+        stateless; any pytree may come out.
+      over_classes: as in ``per_class``.
+
+    Returns:
+      A stage on a pair of class-stacked batches (the real side may be a ``jdd.data.Draw``), with
+      the value of ``stage`` averaged over classes.
+
+    Raises:
+      ValueError: as ``per_class``.
+
+    Reference: Lee, Chun, Jung, Yun, Yoon, "Dataset Condensation with Contrastive Signals", ICML
+    2022; a mean as in its code, where the paper writes a sum.
+
+    >>> from jdd.matching import Context, Pair, stateless, value_of
+    >>> total = stateless(lambda pair, context: pair.synthetic.images.sum())
+    >>> batch = Batch(jnp.ones((3, 2, 1, 1, 1)), jnp.zeros((3, 2), int))
+    >>> context = Context(lambda p, x: x, {}, jax.random.key(0))
+    >>> print(value_of(collective(total), Pair(batch, batch), context))
+    2.0
+    """
+    _check("collective", stage, over_classes)
+
+    def apply(pair: Pair, state: Any, context: Context) -> tuple[Any, Any]:
+        classes = _classes(pair)
+
+        def one(c: Array) -> Any:
+            sides = Pair(pair.synthetic.of_class(c), pair.real.of_class(c))
+            return stage.apply(sides, state, context.fold(c))[0]
+
+        total = summed(jax.checkpoint(one, prevent_cse=False), classes, over_classes)
+        return jax.tree.map(lambda x: x / classes.size, total), state
+
+    return Stage(stage.init, apply)
+
+
+def _check(name: str, stage: Stage, over_classes: Over) -> None:
+    check_over("over_classes", over_classes)
+    if jax.tree.leaves(jax.eval_shape(stage.init, jax.random.key(0))):
+        raise ValueError(f"{name} needs a stage without state: put the stateful stage behind it")
+
+
+def _classes(pair: Pair) -> np.ndarray:
+    """The class indices of a pair whose sides have equally many. Never traced: a custom_vjp may not
+    close over a tracer, and inside another loop even a constant of jax.numpy is one."""
+    synthetic, real = pair.synthetic.num_classes, pair.real.num_classes
+    if synthetic != real:
+        raise ValueError(f"the synthetic side has {synthetic} classes, the real side {real}")
+    return np.arange(synthetic, dtype=np.int32)
 
 
 def _separable(one: Callable, over: Callable, pair: Pair, context: Context) -> Array:

@@ -50,7 +50,7 @@ class MatchingState:
 
 
 class Metrics(NamedTuple):
-    """What a step reports: ``loss``, the matching loss per class."""
+    """What a step reports: ``loss``, the matching loss, per class where it is a sum over classes."""
 
     loss: Array
 
@@ -86,6 +86,7 @@ def network_matching(
     net_recipe: SGDRecipe | None = None,
     net_augment: Augment | None = None,
     norm_policy: NormPolicy | None = None,
+    is_sum_over_classes: Callable[[Array], Array | bool] = lambda step: True,
 ) -> Method:
     """Matches synthetic and real batches on a sequence of fresh networks.
 
@@ -110,6 +111,8 @@ def network_matching(
       net_augment: augmentation while the network trains.
       norm_policy: for networks with BatchNorm; None for DC's, ``frozen_statistics(16)``: a pass over
         16 real images per class before each update, then constants.
+      is_sum_over_classes: whether at a step the objective is a sum over classes, which is then
+        reported per class.
 
     Returns:
       The method.
@@ -160,8 +163,8 @@ def network_matching(
         network = _network(fresh_key, state.network, update)
         if model.has_batch_stats:
             network = policy.prepare(statistics_key, model, network, table)
-        apply, params = policy.bind(model, network)
-        context = Context(apply, params, match_key, state.step, coupled)
+        apply, features, params = policy.bind(model, network)
+        context = Context(apply, params, match_key, state.step, features=features, coupled=coupled)
         # Places of weight 0, where a class has fewer images, would count in a batch's statistics.
         most = table.smallest if coupled else table.largest
         real = Draw(table, *draw_indices(draw_key, table, min(real_batch, most)))
@@ -177,7 +180,8 @@ def network_matching(
         after = MatchingState(
             moved, optimizer_state, objective_state, network, state.key, state.step + 1
         )
-        return after, Metrics(value / table.num_classes)
+        terms = jnp.where(is_sum_over_classes(state.step), table.num_classes, 1)
+        return after, Metrics(value / terms)
 
     def _network(key: Array, network: Variables, update: Array) -> Variables:
         """A fresh network for the first of its updates."""

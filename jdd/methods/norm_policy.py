@@ -12,6 +12,8 @@ from jdd.data.table import ClassTable, draw_indices, take
 from jdd.nn import Model
 from jdd.nn.model import Variables
 
+Bound = tuple[Callable[[Any, Array], Array], Callable[[Any, Array], Any] | None, Any]
+
 
 class NormPolicy(NamedTuple):
     """How a network with BatchNorm is made ready for matching; without BatchNorm it plays no part.
@@ -20,12 +22,12 @@ class NormPolicy(NamedTuple):
 
     Attributes:
       prepare: ``prepare(key, model, network, table) -> network``, before every image update.
-      bind: ``bind(model, network) -> (apply, params)``, what the objective sees.
+      bind: ``bind(model, network) -> (apply, features, params)``, what the objective sees.
       coupled: whether samples of a batch then influence each other; if so no batch is split.
     """
 
     prepare: Callable[[Array, Model, Variables, ClassTable], Variables]
-    bind: Callable[[Model, Variables], tuple[Callable[[Any, Array], Array], Any]]
+    bind: Callable[[Model, Variables], Bound]
     coupled: bool
 
 
@@ -55,7 +57,11 @@ def frozen_statistics(per_class: int = 16) -> NormPolicy:
         indices, _ = draw_indices(key, table, min(per_class, table.smallest))
         return model.train(network, take(table, indices.reshape(-1)))[1]
 
-    return NormPolicy(prepare, Model.frozen, coupled=False)
+    def bind(model: Model, network: Variables) -> Bound:
+        apply, params = model.frozen(network)
+        return apply, model.frozen_features(network), params
+
+    return NormPolicy(prepare, bind, coupled=False)
 
 
 def batch_statistics() -> NormPolicy:
@@ -76,9 +82,13 @@ def batch_statistics() -> NormPolicy:
         del key, model, table
         return network
 
-    def bind(model: Model, network: Variables) -> tuple[Callable[[Any, Array], Array], Any]:
+    def bind(model: Model, network: Variables) -> Bound:
         constants = {name: value for name, value in network.items() if name != "params"}
-        return Partial(_apply_in_training, Partial(model.train), constants), network["params"]
+        apply = Partial(_apply_in_training, Partial(model.train), constants)
+        features = None
+        if model.train_features is not None:
+            features = Partial(_features_in_training, Partial(model.train_features), constants)
+        return apply, features, network["params"]
 
     return NormPolicy(prepare, bind, coupled=True)
 
@@ -91,3 +101,9 @@ NORM_POLICIES: dict[str, Callable[[], NormPolicy]] = {
 
 def _apply_in_training(train: Callable, constants: Variables, params: Any, images: Array) -> Array:
     return train({"params": params, **constants}, images)[0]
+
+
+def _features_in_training(
+    features: Callable, constants: Variables, params: Any, images: Array
+) -> Any:
+    return features({"params": params, **constants}, images)

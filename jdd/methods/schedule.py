@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
+from jax import Array
+
 _DC_TABLE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
 
@@ -48,17 +51,73 @@ def dc_loops(ipc: int, *, networks: int = 1000) -> Loops:
     >>> dc_loops(15)
     Loops(networks=1000, updates=15, net_epochs=38, interpolated=True)
     """
+    return _from_table(_DC_TABLE, ipc, networks)
+
+
+def dcc_loops(ipc: int, *, networks: int = 1000) -> Loops:
+    """The loop table of DCC: DC's, but ten updates of five epochs between them at IPC 1.
+
+    Args:
+      ipc: images per class.
+      networks: K.
+
+    Raises:
+      ValueError: if ipc or networks is below 1.
+
+    >>> dcc_loops(1)
+    Loops(networks=1000, updates=10, net_epochs=5, interpolated=False)
+    """
+    return _from_table(_DC_TABLE | {1: (10, 5)}, ipc, networks)
+
+
+class WarmUp(NamedTuple):
+    """Where DCC still matches class by class: the first updates of each of the first networks.
+
+    Attributes:
+      networks: how many networks warm up.
+      updates: how many updates of each.
+
+    >>> [bool(WarmUp(2, 1).is_over(step, updates=3)) for step in range(8)]
+    [False, True, True, False, True, True, True, True]
+    """
+
+    networks: int
+    updates: int
+
+    @classmethod
+    def of(cls, loops: Loops) -> WarmUp:
+        """The paper's (250 networks of 1000, 10 updates), in proportion for shorter loops."""
+        return cls(-(-loops.networks // 4), min(10, loops.updates))
+
+    def check(self, loops: Loops) -> None:
+        """Raises ``ValueError`` if it is negative or longer than the loops."""
+        for name, value, most in (
+            ("networks", self.networks, loops.networks),
+            ("updates", self.updates, loops.updates),
+        ):
+            if not 0 <= value <= most:
+                raise ValueError(
+                    f"warm-up {name} must be between 0 and the {most} of the loops, got {value}"
+                )
+
+    def is_over(self, step: Array | int, *, updates: int) -> Array:
+        """Whether an image update matches collectively; ``updates`` of them for each network."""
+        step = jnp.asarray(step)
+        return (step // updates >= self.networks) | (step % updates >= self.updates)
+
+
+def _from_table(table: dict[int, tuple[int, int]], ipc: int, networks: int) -> Loops:
     if ipc < 1 or networks < 1:
         raise ValueError(f"ipc and networks must be at least 1, got {ipc} and {networks}")
-    known = sorted(_DC_TABLE)
-    if ipc in _DC_TABLE:
-        return Loops(networks, *_DC_TABLE[ipc])
+    known = sorted(table)
+    if ipc in table:
+        return Loops(networks, *table[ipc])
     if ipc > known[-1]:
-        return Loops(networks, *_DC_TABLE[known[-1]], interpolated=True)
+        return Loops(networks, *table[known[-1]], interpolated=True)
     below = max(k for k in known if k < ipc)
     above = min(k for k in known if k > ipc)
     share = (ipc - below) / (above - below)
     updates, epochs = (
-        round(a + share * (b - a)) for a, b in zip(_DC_TABLE[below], _DC_TABLE[above], strict=True)
+        round(a + share * (b - a)) for a, b in zip(table[below], table[above], strict=True)
     )
     return Loops(networks, updates, epochs, interpolated=True)

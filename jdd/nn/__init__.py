@@ -11,6 +11,7 @@ from jdd.nn.conv import loop_safe_conv as loop_safe_conv
 from jdd.nn.conv import winograd_conv as winograd_conv
 from jdd.nn.convnet import convnet as convnet
 from jdd.nn.model import Model as Model
+from jdd.nn.model import stacked as stacked
 from jdd.nn.registry import ARCHITECTURES as ARCHITECTURES
 from jdd.nn.registry import NETWORKS as NETWORKS
 from jdd.nn.registry import POOLS as POOLS

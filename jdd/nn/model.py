@@ -34,6 +34,7 @@ class Model(NamedTuple):
       num_classes: the number of logits.
       image_shape: ``(H, W, channels)``.
       has_batch_stats: whether samples of a batch influence each other in ``train``.
+      train_features: as ``features``, with BatchNorm as in ``train``; None where it is not offered.
     """
 
     init: Callable[[Array], Variables]
@@ -44,6 +45,7 @@ class Model(NamedTuple):
     num_classes: int
     image_shape: ImageShape
     has_batch_stats: bool = False
+    train_features: Callable[[Variables, Array], tuple[tuple[Array, ...], Array]] | None = None
 
     def frozen(self, variables: Variables) -> tuple[Callable[[Any, Array], Array], Any]:
         """Splits variables into a function and the parameters that have a gradient.
@@ -54,8 +56,15 @@ class Model(NamedTuple):
         Returns:
           ``(apply, params)`` with ``apply(params, images) -> logits``.
         """
+        return self._bound(self.apply, variables), variables["params"]
+
+    def frozen_features(self, variables: Variables) -> Callable[[Any, Array], Any]:
+        """``features(params, images) -> (taps, embedding)``, bound as `frozen` binds ``apply``."""
+        return self._bound(self.features, variables)
+
+    def _bound(self, function: Callable, variables: Variables) -> Callable[[Any, Array], Any]:
         constants = {name: value for name, value in variables.items() if name != "params"}
-        return Partial(_apply_frozen, Partial(self.apply), constants), variables["params"]
+        return Partial(_apply_frozen, Partial(function), constants)
 
 
 def _apply_frozen(apply: Callable, constants: Variables, params: Any, images: Array) -> Array:
@@ -106,9 +115,17 @@ def model_of(
     def train(variables: Any, images: Array) -> tuple[Array, Any]:
         if not has_batch_stats:
             return apply(variables, images), variables
-        _check_images(images)
-        (logits, _, _), moved = module.apply(variables, images, True, mutable=["batch_stats"])
+        (logits, _, _), moved = _forward_in_training(variables, images)
         return logits, {**variables, **moved}
+
+    def train_features(variables: Any, images: Array) -> tuple[tuple[Array, ...], Array]:
+        if not has_batch_stats:
+            return features(variables, images)
+        return _forward_in_training(variables, images)[0][1:]
+
+    def _forward_in_training(variables: Any, images: Array) -> Any:
+        _check_images(images)
+        return module.apply(variables, images, True, mutable=["batch_stats"])
 
     def _forward(variables: Any, images: Array) -> Any:
         _check_images(images)
@@ -130,4 +147,34 @@ def model_of(
         num_classes,
         (height, width, channels),
         has_batch_stats,
+        train_features,
     )
+
+
+def stacked(model: Model, k: int) -> Model:
+    """k networks in one: variables have a leading axis, which ``matching.over_networks`` runs over.
+
+    ``init`` and ``train`` work on all of them; ``apply`` and ``features`` stay those of one network.
+
+    Args:
+      model: the architecture of all.
+      k: how many.
+
+    Raises:
+      ValueError: if k is below 1.
+
+    >>> from jdd.nn import convnet
+    >>> models = stacked(convnet(2, (8, 8, 1), width=4, depth=1), 3)
+    >>> models.init(jax.random.key(0))["params"]["conv0"]["kernel"].shape
+    (3, 3, 3, 1, 4)
+    """
+    if k < 1:
+        raise ValueError(f"the number of networks must be at least 1, got {k}")
+
+    def init(key: Array) -> Variables:
+        return jax.vmap(model.init)(jax.random.split(key, k))
+
+    def train(variables: Variables, images: Array) -> tuple[Array, Variables]:
+        return jax.vmap(model.train, (0, None))(variables, images)
+
+    return model._replace(init=init, train=train, name=f"{k} x {model.name}")

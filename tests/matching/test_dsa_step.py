@@ -7,7 +7,6 @@ import numpy as np
 import optax
 import pytest
 
-from jdd.augment import ops
 from jdd.matching import (
     Context,
     Pair,
@@ -15,40 +14,15 @@ from jdd.matching import (
     gradients,
     layerwise_cosine,
     per_class,
-    stateless,
     value_of,
 )
-
-
-def stored_augmentation(arrays):
-    """The siamese op that the original drew for each class, with its parameters."""
-
-    def augment(images, c):
-        op = str(arrays["aug.op"][c])
-        if op == "flip":
-            return ops.flip(images, bool(arrays["aug.flip_u"][c] < 0.5))
-        if op == "brightness":
-            return ops.brightness(images, float(arrays["aug.brightness_b"][c]))
-        if op == "crop":
-            return ops.crop(images, *(int(t) for t in arrays["aug.crop_txy"][c]))
-        ox, oy = (int(o) for o in arrays["aug.cutout_oxy"][c])
-        return ops.cutout(images, ox, oy, int(arrays["aug.cutout_size"]))
-
-    def apply(pair, context):
-        branches = [
-            lambda p, c=c: Pair(*(b._replace(images=augment(b.images, c)) for b in p))
-            for c in range(len(arrays["aug.op"]))
-        ]
-        return jax.lax.switch(pair.real.labels[0], branches, pair)
-
-    return stateless(apply)
 
 
 @pytest.mark.parametrize(
     ("run", "over_classes"),
     [("plain", "map"), ("plain", "vmap"), ("aug_run", "map"), ("aug_run", 2)],
 )
-def test_three_updates(reference, setting, nhwc, run, over_classes):
+def test_three_updates(reference, setting, nhwc, stored_augmentation, run, over_classes):
     arrays = reference("dsa_step")
     model, variables, syn, real = setting(arrays)
     # Micro-batches that do not divide the batches: the streaming must not matter.

@@ -1,0 +1,160 @@
+"""Embeddings of both batches, streamed in micro-batches, and their means."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jdd.data.batch import Batch
+from jdd.matching.base import Context, Pair, Stage, stateless
+
+
+class Embedded(NamedTuple):
+    """A batch after the network.
+
+    Attributes:
+      values: ``[n, d]``.
+      weights: ``[n]``, what each sample counts for in a mean; None means that all count alike.
+    """
+
+    values: Array
+    weights: Array | None
+
+
+def embeddings(
+    *, real_micro_batch: int | None = None, synthetic_micro_batch: int | None = None
+) -> Stage:
+    r"""Replaces both batches by what enters the network's classifier.
+
+    .. math:: e_i = \psi_\theta(x_i) \in \mathbb{R}^d
+
+    The real side carries no derivative and is computed a micro-batch at a time. The synthetic side
+    is checkpointed: its backward pass recomputes one micro-batch at a time. (Samples must not
+    influence each other: BatchNorm has to have frozen statistics here.)
+
+    Args:
+      real_micro_batch: images at a time on the real side; None for the platform's default.
+      synthetic_micro_batch: the same for the synthetic side.
+
+    Returns:
+      A stage from ``Pair(Batch, Batch)`` to ``Pair(Embedded, Embedded)``.
+
+    Raises:
+      ValueError: if a micro-batch is below 1, or (when applied) the context has no ``features``.
+
+    Reference: Zhao, Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
+
+    >>> from jdd.matching import Batch, Context, Pair, value_of
+    >>> batch = Batch(jnp.ones((4, 2)), jnp.zeros(4, int))
+    >>> features = lambda w, x: ((), x @ w)
+    >>> context = Context(lambda w, x: x, jnp.ones((2, 3)), jax.random.key(0), features=features)
+    >>> value_of(embeddings(), Pair(batch, batch), context).real.values.shape
+    (4, 3)
+    """
+    for name, size in (("real", real_micro_batch), ("synthetic", synthetic_micro_batch)):
+        if size is not None and size < 1:
+            raise ValueError(f"{name}_micro_batch must be at least 1, got {size}")
+
+    def apply(pair: Pair, context: Context) -> Pair:
+        features = _features(context)
+
+        def embed(images: Array) -> Array:
+            return features(context.params, images)[1]
+
+        def side(batch: Batch, function: Any, micro_batch: int) -> Embedded:
+            return Embedded(_streamed(function, batch.images, micro_batch), batch.weights)
+
+        size = default_forward_batch()
+        real = side(pair.real, embed, real_micro_batch or size)
+        recomputed = jax.checkpoint(embed, prevent_cse=False)
+        synthetic = side(pair.synthetic, recomputed, synthetic_micro_batch or size)
+        return Pair(synthetic, lax.stop_gradient(real))
+
+    return stateless(apply)
+
+
+def joint_embeddings() -> Stage:
+    """The embeddings of all classes from one pass over each side, for networks with BatchNorm.
+
+    Every side is one batch, whose statistics normalise it (``methods.batch_statistics``): nothing is
+    streamed, and the whole real batch is in memory.
+
+    Returns:
+      A stage from a class-stacked ``Pair(Batch, Batch)`` to ``Pair(Embedded, Embedded)`` with values
+      ``[C, n, d]``.
+
+    Raises:
+      ValueError: when applied, if the context has no ``features``.
+
+    Reference: the code of DM (Zhao, Bilen, WACV 2023) for networks with BatchNorm.
+
+    >>> from jdd.matching import Batch, Context, Pair, value_of
+    >>> batch = Batch(jnp.ones((3, 4, 2)), jnp.zeros((3, 4), int))
+    >>> features = lambda w, x: ((), (x - x.mean(0)) @ w)
+    >>> context = Context(lambda w, x: x, jnp.ones((2, 5)), jax.random.key(0), features=features)
+    >>> value_of(joint_embeddings(), Pair(batch, batch), context).real.values.shape
+    (3, 4, 5)
+    """
+
+    def apply(pair: Pair, context: Context) -> Pair:
+        features = _features(context)
+
+        def side(batch: Batch) -> Embedded:
+            classes, n = batch.images.shape[:2]
+            embedding = features(context.params, batch.images.reshape(-1, *batch.images.shape[2:]))[
+                1
+            ]
+            return Embedded(embedding.reshape(classes, n, -1), batch.weights)
+
+        return Pair(side(pair.synthetic), lax.stop_gradient(side(pair.real)))
+
+    return stateless(apply)
+
+
+def batch_mean() -> Stage:
+    """Replaces both sides of a pair of `Embedded` by their weighted means ``[d]``.
+
+    >>> from jdd.matching import Context, Pair, value_of
+    >>> side = Embedded(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([1.0, 0.0]))
+    >>> context = Context(lambda p, x: x, {}, jax.random.key(0))
+    >>> print(value_of(batch_mean(), Pair(side, side._replace(weights=None)), context))
+    Pair(synthetic=Array([1., 2.], dtype=float32), real=Array([2., 3.], dtype=float32))
+    """
+
+    def mean(side: Embedded) -> Array:
+        if side.weights is None:
+            return side.values.mean(0)
+        return side.weights @ side.values / side.weights.sum()
+
+    return stateless(lambda pair, context: Pair(mean(pair.synthetic), mean(pair.real)))
+
+
+def default_forward_batch() -> int:
+    """Images at a time where only the forward pass of the real side counts."""
+    return 32 if jax.default_backend() == "cpu" else 1024
+
+
+def _features(context: Context) -> Any:
+    if context.features is None:
+        raise ValueError(
+            "embeddings need a network that gives them: "
+            "Context(..., features=...), features(params, images) -> (taps, embedding)"
+        )
+    return context.features
+
+
+def _streamed(function: Any, images: Array, micro_batch: int) -> Array:
+    """``function`` of all images, at most ``micro_batch`` at a time, in chunks as even as possible."""
+    n = images.shape[0]
+    if n < 1:
+        raise ValueError("cannot embed an empty batch")
+    chunks = -(-n // micro_batch)
+    if chunks == 1:
+        return function(images)
+    size = -(-n // chunks)
+    filled = jnp.concatenate([images, images[: chunks * size - n]])
+    parts = lax.map(function, filled.reshape(chunks, size, *images.shape[1:]))
+    return parts.reshape(chunks * size, -1)[:n]

@@ -1,0 +1,42 @@
+"""The kernel-velocity experiment, from a set to its files, on the digits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jdd import DistilledSet, data
+from jdd.artefact import Metadata
+
+
+@pytest.fixture
+def experiment(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "experiments"))
+    import kernel_velocity
+
+    monkeypatch.setattr(kernel_velocity, "RESULTS", tmp_path)
+    yield kernel_velocity
+    for name in ("cells", "kernel_velocity"):
+        sys.modules.pop(name, None)
+
+
+def test_writes_velocities_and_a_picture(experiment, tmp_path, monkeypatch):
+    dataset = data.load_dataset("digits")
+    names = dataset.class_names[:3]
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
+    mean, std = dataset.mean, dataset.std
+    metadata = Metadata("dc", "digits", tuple(names), 1, "normalised", mean, std)
+    path = tmp_path / "set.safetensors"
+    DistilledSet(images, np.arange(3, dtype=np.int32), metadata).save(path)
+    words = [f"noise={path}", "--data", "digits", "--probe", "4", "--width", "4"]
+    words += ["--steps", "6", "--every", "2", "--networks", "2"]
+    monkeypatch.setattr(sys, "argv", ["kernel_velocity.py", *words])
+    assert experiment.main() == 0
+    report = json.loads((tmp_path / "kernel_velocity" / "digits.json").read_text())
+    velocity = np.array(report["velocity"]["noise"])
+    assert velocity.shape == (2, 3) and (velocity > 0).all() and report["steps"] == [0, 2, 4]
+    assert (tmp_path / "kernel_velocity" / "digits.png").stat().st_size > 1000
