@@ -46,7 +46,7 @@ def test_frozen_statistics_are_of_so_many_real_images_of_each_class(table):
 def test_batch_statistics_are_of_the_whole_batch_whatever_the_micro_batches(table):
     network, policy = model().init(jax.random.key(0)), batch_statistics()
     assert policy.prepare(jax.random.key(1), model(), network, table) is network
-    apply, params = policy.bind(model(), network)
+    apply, _, params = policy.bind(model(), network)
     images = jax.random.normal(jax.random.key(2), (6, 8, 8, 1))
     batch = Batch(images, jnp.array([0, 1, 0, 1, 1, 0]))
     stage = chain(gradients(real_micro_batch=2, synthetic_micro_batch=3))
@@ -83,7 +83,7 @@ def test_without_batch_norm_the_policy_plays_no_part():
     network = model("instance").init(jax.random.key(0))
     images = jax.random.normal(jax.random.key(2), (3, 8, 8, 1))
     for make in NORM_POLICIES.values():
-        apply, params = make().bind(model("instance"), network)
+        apply, _, params = make().bind(model("instance"), network)
         np.testing.assert_array_equal(
             apply(params, images), model("instance").apply(network, images)
         )
