@@ -43,6 +43,8 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
+from jdd.numbers import at_least
+
 # Time per call in milliseconds, 256 images of 32x32x3, forward / product of a cotangent with the transpose; a
 # copy takes 0.5 / 0.5. "own": one parameter per image. Best of 7 to 25 calls on 2 cores of an
 # AMD EPYC with AVX2, jax 0.10.2, float32, of ten batches in a loop (smallest of up to three runs: the machine
@@ -101,6 +103,7 @@ def crop(x: Array, tx: ArrayLike, ty: ArrayLike) -> Array:
 
 def cutout(x: Array, ox: ArrayLike, oy: ArrayLike, size: int) -> Array:
     """Set a ``size`` x ``size`` square with centre (row ``ox``, column ``oy``) to zero."""
+    at_least("size", size, 0)
     index = jnp.arange(_offsets(x).shape[0])
 
     def covered(o: ArrayLike) -> Array:

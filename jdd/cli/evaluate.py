@@ -81,6 +81,11 @@ def evaluate(command: Evaluate) -> None:
 
 
 def _random(command: Evaluate) -> tuple[_Setting, list[_Row]]:
+    require(
+        command.baseline == "random",
+        "--baseline",
+        "goes with a distilled set only: random real images are the baseline",
+    )
     ipc = 1 if command.ipc is None else command.ipc
     with blame("--protocol"):
         name = one_of("protocol", command.protocol or "dc", protocols.PROTOCOLS)
@@ -97,11 +102,11 @@ def _random(command: Evaluate) -> tuple[_Setting, list[_Row]]:
 
 def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     for option, given in (
-        ("--classes", command.classes),
+        ("--classes", command.classes or None),
         ("--ipc", command.ipc),
         ("--sets", command.sets),
     ):
-        require(not given, option, "goes with random only: a distilled set has its own")
+        require(given is None, option, "goes with random only: a distilled set has its own")
     with blame("SET"):
         distilled = DistilledSet.load(set_file(command.set))
     metadata = distilled.metadata
@@ -111,15 +116,9 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
         data=options.get("data", metadata.dataset), classes=tuple(options.get("classes", ()))
     )
     setting = _setting(
-        command, meant, options, lambda *about: _protocol(command, metadata, *about), metadata
+        command, meant, options, lambda *about: _protocol(command, metadata, *about), distilled
     )
     dataset = setting.dataset
-    require(
-        dataset.image_shape == distilled.image_shape,
-        "--data",
-        f"the images of the set are {distilled.image_shape}, those of {dataset.name} "
-        f"{dataset.image_shape}",
-    )
     key = jax.random.fold_in(jax.random.key(command.seed), 0)
     images = jnp.asarray(distilled.normalised()), jnp.asarray(distilled.labels)
     rows = [
@@ -183,7 +182,7 @@ def _setting(
     meant: DataOptions,
     options: dict[str, Any],
     protocol_for: Callable[[str, str], protocols.Protocol],
-    metadata: Metadata | None,
+    distilled: DistilledSet | None,
 ) -> _Setting:
     """The data, network and protocol: the command's where it says so, else those that are meant."""
     name = command.data or meant.data
@@ -196,14 +195,11 @@ def _setting(
             classes=command.classes or meant.classes,
         )
     )
-    if metadata is not None and dataset.class_names != metadata.class_names:
-        raise UsageError(
-            f"the set stands for {metadata.dataset}, whose classes are not those of {dataset.name} "
-            "(option --data)"
-        )
+    if distilled is not None:
+        _check_fits(distilled, dataset)
     check_augmentation(protocol, dataset, "--protocol")
     # Networks see the test images in the space of the set they were trained on.
-    space = dataset if metadata is None else metadata
+    space = dataset if distilled is None else distilled.metadata
     chosen = {
         field.name: _first(
             getattr(command, field.name),
@@ -224,6 +220,21 @@ def _setting(
         options_of_network,
         network(options_of_network, dataset),
         protocol,
+    )
+
+
+def _check_fits(distilled: DistilledSet, dataset: data.Dataset) -> None:
+    metadata = distilled.metadata
+    require(
+        dataset.class_names == metadata.class_names,
+        "--data",
+        f"the set stands for {metadata.dataset}, whose classes are not those of {dataset.name}",
+    )
+    require(
+        dataset.image_shape == distilled.image_shape,
+        "--data",
+        f"the images of the set are {distilled.image_shape}, those of {dataset.name} "
+        f"{dataset.image_shape}",
     )
 
 

@@ -15,9 +15,11 @@ from jax import Array, lax
 from jdd.data.batch import Batch, Draw
 from jdd.data.table import ClassTable, draw_indices, take
 from jdd.matching import Context, Pair, Stage
+from jdd.matching.base import is_scalar
 from jdd.methods.schedule import Loops
 from jdd.nn import Model
 from jdd.nn.model import Variables
+from jdd.numbers import at_least
 from jdd.synthetic import Parametrisation
 from jdd.training import Augment, SGDRecipe, train_epochs
 
@@ -114,7 +116,9 @@ def network_matching(
       The method.
 
     Raises:
-      ValueError: if a batch or a loop count is below what it can be.
+      ValueError: if a batch or a loop count is below what it can be; from ``init``, if the table
+        has other classes or images than the network, or a class without images; from ``step``, if
+        the objective does not end in a scalar.
 
     Reference: Zhao, Mopuri, Bilen, ICLR 2021. Deviation: the original visits K + 1 networks and
     evaluates before the last update; this loop visits K.
@@ -140,11 +144,11 @@ def network_matching(
         ("loops.updates", loops.updates, 1),
         ("loops.net_epochs", loops.net_epochs, 0),
     ):
-        if value < least:
-            raise ValueError(f"{option} must be at least {least}, got {value}")
+        at_least(option, value, least)
     recipe = net_recipe or SGDRecipe()
 
     def init(key: Array, table: ClassTable) -> MatchingState:
+        _check_fits(model, table)
         start_key, network_key, objective_key, run_key = jax.random.split(key, 4)
         params = synthetic.init(start(start_key, table))
         return MatchingState(
@@ -173,7 +177,10 @@ def network_matching(
 
         def loss(synthetic_params: Any) -> tuple[Array, Any]:
             batch = Batch(*synthetic.decode(synthetic_params, decode_key))
-            return objective.apply(Pair(batch, real), state.objective, context)
+            value, after = objective.apply(Pair(batch, real), state.objective, context)
+            if not is_scalar(value):
+                raise ValueError(f"the objective of {name} must end in a scalar, and does not")
+            return value, after
 
         (value, objective_state), gradient = jax.value_and_grad(loss, has_aux=True)(state.synthetic)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.synthetic)
@@ -205,6 +212,17 @@ def network_matching(
         return synthetic.decode(state.synthetic, jax.random.fold_in(state.key, 2**32 - 1))
 
     return Method(name, init, step, decode, loops)
+
+
+def _check_fits(model: Model, table: ClassTable) -> None:
+    shape = table.images.shape[1:]
+    if (table.num_classes, shape) != (model.num_classes, model.image_shape):
+        raise ValueError(
+            f"{model.name} is for {model.num_classes} classes of images {model.image_shape}, "
+            f"the real set has {table.num_classes} classes of images {shape}"
+        )
+    if table.smallest < 1:
+        raise ValueError("every class needs real images, but a class of the table has none")
 
 
 def _move_statistics(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from jdd.numbers import at_least
+
 _DC_TABLE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
 
@@ -48,8 +50,8 @@ def dc_loops(ipc: int, *, networks: int = 1000) -> Loops:
     >>> dc_loops(15)
     Loops(networks=1000, updates=15, net_epochs=38, interpolated=True)
     """
-    if ipc < 1 or networks < 1:
-        raise ValueError(f"ipc and networks must be at least 1, got {ipc} and {networks}")
+    at_least("ipc", ipc, 1)
+    at_least("networks", networks, 1)
     known = sorted(_DC_TABLE)
     if ipc in _DC_TABLE:
         return Loops(networks, *_DC_TABLE[ipc])
