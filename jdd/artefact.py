@@ -22,6 +22,7 @@ import safetensors.numpy
 
 from jdd.files import write_atomically
 from jdd.names import one_of
+from jdd.sums import sum_of_file
 
 FORMAT_VERSION = 1
 SPACES = ("normalised", "raw01")
@@ -111,6 +112,8 @@ class Metadata:
             object.__setattr__(self, name, tuple(value))
         _require(len(self.class_names) > 0, "class_names is empty")
         _require_strings("class_names", dict(enumerate(self.class_names)))
+        repeated = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
+        _require(not repeated, f"class_names repeats {', '.join(map(repr, repeated))}")
         _require(_is_int(self.ipc) and self.ipc > 0, f"ipc is {self.ipc!r}, not a positive integer")
         _require(self.seed is None or _is_int(self.seed), f"seed is {self.seed!r}, not an integer")
         _require(len(self.mean) == len(self.std), "mean and std have different lengths")
@@ -130,9 +133,10 @@ class Metadata:
         for name in ("options", "versions", "results"):
             object.__setattr__(self, name, _json_mapping(name, getattr(self, name)))
 
-    def to_json(self) -> str:
-        """The metadata as JSON text, with the format's version."""
-        return json.dumps({"format_version": FORMAT_VERSION} | dataclasses.asdict(self), indent=2)
+    def to_json(self, **more: Any) -> str:
+        """The metadata as JSON text, with the format's version and whatever ``more`` there is."""
+        text = {"format_version": FORMAT_VERSION} | dataclasses.asdict(self) | more
+        return json.dumps(text, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Metadata:
@@ -203,6 +207,9 @@ class DistilledSet:
         self._check_labels()
         clash = [name for name in self.tensors if name in _OWN_TENSORS]
         _require(not clash, f"a further tensor cannot be named {' or '.join(clash)}")
+        for name, tensor in self.tensors.items():
+            _require(tensor.dtype.kind in "biuf", f"{name} are {tensor.dtype}, not numbers")
+            _require_finite(name, tensor)
 
     @property
     def num_classes(self) -> int:
@@ -255,9 +262,9 @@ class DistilledSet:
         for file in (path, beside):
             if file.exists() and not overwrite:
                 raise ValueError(f"{file} already exists")
-        text = self.metadata.to_json()
         # In C order: safetensors writes the memory as it lies.
         tensors = {k: np.array(v, order="C") for k, v in {**self.tensors, **self._own()}.items()}
+        text = self.metadata.to_json(sum=sum_of_file(self.metadata.to_json(), tensors))
         content = safetensors.numpy.save(tensors, metadata={_HEADER_KEY: text})
         write_atomically(path, content)
         write_atomically(beside, (text + "\n").encode())
@@ -269,7 +276,8 @@ class DistilledSet:
 
         Raises:
             ValueError: in one line that starts with the path: if there is no such file, it is cut
-                off or no safetensors file, jdd did not write it, or its content is not allowed.
+                off or no safetensors file, jdd did not write it, or its content is not allowed or
+                not what was saved.
         """
         path = Path(path)
         if not path.is_file():
@@ -287,6 +295,10 @@ class DistilledSet:
             metadata = Metadata.from_json(header[_HEADER_KEY])
             missing = [name for name in _OWN_TENSORS if name not in tensors]
             _require(not missing, f"the file holds no {' and no '.join(missing)}")
+            # The sets of jdd 0.1, and of others, have no sum.
+            saved = json.loads(header[_HEADER_KEY]).get("sum")
+            as_saved = saved in (None, sum_of_file(header[_HEADER_KEY], tensors))
+            _require(as_saved, "not what was saved: the file is damaged, or was edited")
             return cls(tensors.pop("images"), tensors.pop("labels"), metadata, tensors)
         except ValueError as error:
             raise ValueError(f"{path}: {_one_line(error)}") from None

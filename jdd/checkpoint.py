@@ -4,27 +4,56 @@ Orbax's V1 API is hidden behind this one module, because it still changes betwee
 is saved as a flat dictionary of its leaves, and its tree structure comes back from the target that
 ``restore`` is given: so every registered pytree survives (dataclasses, NamedTuples, empty optax
 states), and a mismatch is reported by the name of the leaf. Orbax alone would cast a leaf of
-another dtype in silence.
+another dtype, and take a changed byte for a number, in silence.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from orbax.checkpoint import v1 as ocp
+
+from jdd.leaves import as_loaded, as_saved, as_stored, check_leaves, describe, is_key, named_leaves
+from jdd.sums import sum_of, sum_of_json
 
 State = TypeVar("State")
 
-_FORMAT = 1
-_DELETED = ".deleted"
+# Format 1 had no sums.
+_FORMAT, _FORMATS = 2, (1, 2)
+_ENTRIES = {"format", "config", "leaves", "key_impls"}
+_DELETED, _DAMAGED = ".deleted", ".damaged"
 _UNFINISHED = ".orbax-checkpoint-tmp"
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint that cannot be read, or does not hold what was saved; ``reason`` says why."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Resumed(NamedTuple, Generic[State]):
+    """Where a run goes on.
+
+    Attributes:
+        step: of the newest checkpoint that could be read.
+        state: what was saved there.
+        set_aside: a line for each newer checkpoint, which could not be read.
+    """
+
+    step: int
+    state: State
+    set_aside: tuple[str, ...]
 
 
 class Checkpoints:
@@ -60,10 +89,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps that have a complete checkpoint, ascending."""
-        if not self.directory.is_dir():
-            return []
-        named = [path for path in self.directory.iterdir() if _is_step(path.name)]
-        return sorted(int(path.name) for path in named if _is_complete(path))
+        return [step for step in self._named() if _is_complete(self.directory / str(step))]
 
     def latest(self) -> int | None:
         """The latest step that has a complete checkpoint; None if there is none."""
@@ -80,6 +106,8 @@ class Checkpoints:
         Raises:
             ValueError: if the step is not after the latest one, a leaf is no array, or the config
                 is not JSON.
+            OSError: if it cannot be written, for example for lack of room; what was there before
+                is still there, and nothing else.
         """
         latest = self.latest()
         if step < 0 or (latest is not None and step <= latest):
@@ -87,24 +115,32 @@ class Checkpoints:
             raise ValueError(
                 f"cannot save step {step} in {self.directory}: it is not after {after}"
             )
-        leaves = dict(_named_leaves(state))
+        leaves = dict(named_leaves(state))
         if not leaves:
             raise ValueError("cannot save a state without arrays")
-        keys = {name: x for name, x in leaves.items() if _is_key(x)}
+        keys = {name: x for name, x in leaves.items() if is_key(x)}
         metadata = {
             "format": _FORMAT,
             "config": _as_json(config),
-            "leaves": _describe(leaves),
+            "leaves": describe(leaves),
             "key_impls": {name: str(jax.random.key_impl(key)) for name, key in keys.items()},
+            "sums": [sum_of(as_stored(x)) for x in leaves.values()],
         }
         self._sweep()
-        ocp.save(
-            str(self.directory / str(step)),
-            {str(i): _stored(x) for i, x in enumerate(leaves.values()) if x.size},
-            custom_metadata=metadata,
-            # A directory of this name that is no complete checkpoint is a half-written one.
-            overwrite=True,
-        )
+        try:
+            with _silent_orbax():
+                ocp.save(
+                    str(self.directory / str(step)),
+                    {str(i): as_stored(x) for i, x in enumerate(leaves.values()) if x.size},
+                    custom_metadata={**metadata, "sum": sum_of_json(metadata)},
+                    # A directory of this name that is no complete checkpoint is a half-written one.
+                    overwrite=True,
+                )
+        except Exception as error:
+            # What was begun takes the room that a full disk lacks.
+            with contextlib.suppress(OSError):
+                self._sweep()
+            raise _as_os_error(error, self.directory / str(step)) from error
         for old in self.steps()[: -self.keep]:
             self._remove(old)
 
@@ -129,24 +165,61 @@ class Checkpoints:
             config: if given, it must equal the config that was saved.
 
         Raises:
-            ValueError: if there is no such checkpoint, it cannot be read, or the config or a leaf
-                is not the saved one; the message names the first that differs.
+            ValueError: if there is no such checkpoint, or the config or a leaf is not the saved one;
+                the message names the first that differs.
+            DamagedCheckpoint: if it cannot be read, or does not hold what was saved (a ValueError).
         """
-        step = self._existing(step)
+        return self._restore(self._existing(step), target, config)
+
+    def resume(
+        self, target: State, *, config: Mapping[str, Any] | None = None
+    ) -> Resumed[State] | None:
+        """The newest checkpoint that can be read, or None if there never was one.
+
+        Newer ones that are damaged are renamed to ``STEP.damaged``, out of the way of the run.
+
+        Args:
+            target: see ``restore``.
+            config: see ``restore``.
+
+        Raises:
+            ValueError: if there are checkpoints but none can be read, or the config or a leaf is not
+                the saved one.
+        """
+        damaged: dict[int, str] = {}
+        for step in reversed(self._named()):
+            try:
+                state = self._restore(step, target, config)
+            except DamagedCheckpoint as error:
+                damaged[step] = error.reason
+                continue
+            return Resumed(step, state, tuple(self._set_aside(*one) for one in damaged.items()))
+        if damaged:
+            reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
+            raise ValueError(f"no checkpoint in {self.directory} can be read ({reasons})")
+        return None
+
+    def _restore(self, step: int, target: State, config: Mapping[str, Any] | None) -> State:
         metadata = self._metadata(step)
         if config is not None:
             _check_config(metadata["config"], _as_json(config))
-        leaves = dict(_named_leaves(target))
-        _check_leaves(metadata["leaves"], _describe(leaves))
-        abstract = {str(i): _abstract(x) for i, x in enumerate(leaves.values()) if x.size}
+        leaves = dict(named_leaves(target))
+        check_leaves(metadata["leaves"], describe(leaves))
+        abstract = {str(i): as_loaded(x) for i, x in enumerate(leaves.values()) if x.size}
         try:
-            stored = ocp.load(str(self.directory / str(step)), abstract)
+            with _silent_orbax():
+                stored = ocp.load(str(self.directory / str(step)), abstract)
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise
         except Exception as error:
-            raise self._unreadable(step, error) from error
-        restored = [
-            _restored(stored.get(str(i)), x, metadata["key_impls"].get(name))
-            for i, (name, x) in enumerate(leaves.items())
-        ]
+            raise self._unreadable(step, _first_line(error)) from error
+        sums = metadata.get("sums") or [None] * len(leaves)
+        restored = []
+        for i, ((name, x), expected) in enumerate(zip(leaves.items(), sums, strict=True)):
+            value = stored.get(str(i))
+            if value is not None and expected not in (None, sum_of(value)):
+                raise self._unreadable(step, f"state{name} is not what was saved")
+            restored.append(as_saved(value, x, metadata["key_impls"].get(name)))
         return jax.tree.unflatten(jax.tree.structure(target), restored)
 
     def _existing(self, step: int | None) -> int:
@@ -160,18 +233,37 @@ class Checkpoints:
 
     def _metadata(self, step: int) -> dict[str, Any]:
         try:
-            metadata = ocp.metadata(str(self.directory / str(step))).custom_metadata
+            with _silent_orbax():
+                metadata = ocp.metadata(str(self.directory / str(step))).custom_metadata
         except Exception as error:
-            raise self._unreadable(step, error) from error
-        if not isinstance(metadata, dict) or metadata.get("format") != _FORMAT:
+            raise self._unreadable(step, _first_line(error)) from error
+        if not isinstance(metadata, dict) or not metadata.keys() >= _ENTRIES:
+            raise self._unreadable(step, "it does not say what it is")
+        if metadata["format"] not in _FORMATS:
             raise ValueError(f"{self.directory / str(step)} is not a checkpoint of this version")
+        if metadata["format"] > 1 and metadata.pop("sum", None) != sum_of_json(metadata):
+            raise self._unreadable(step, "its description is not what was saved")
         return metadata
 
-    def _unreadable(self, step: int, error: Exception) -> ValueError:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    def _unreadable(self, step: int, reason: str) -> DamagedCheckpoint:
         others = [s for s in self.steps() if s != step]
         remedy = f"; remove it to go on from {others[-1]}" if others else ""
-        return ValueError(f"cannot read {self.directory / str(step)}: {reason[:200]}{remedy}")
+        return DamagedCheckpoint(
+            f"cannot read {self.directory / str(step)}: {reason}{remedy}", reason
+        )
+
+    def _named(self) -> list[int]:
+        """The steps that something is named after, ascending."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.directory.iterdir() if _is_step(path.name))
+
+    def _set_aside(self, step: int, reason: str) -> str:
+        aside = self.directory / f"{step}{_DAMAGED}"
+        if jax.process_index() == 0:
+            shutil.rmtree(aside, ignore_errors=True)
+            (self.directory / str(step)).rename(aside)
+        return f"checkpoint {step} is damaged ({reason}) and set aside as {aside}"
 
     def _remove(self, step: int) -> None:
         # Renamed first, so that a half-removed checkpoint is never taken for one.
@@ -194,58 +286,35 @@ def _is_step(name: str) -> bool:
 
 def _is_complete(path: Path) -> bool:
     try:
-        return bool(ocp.metadata(str(path)).custom_metadata)
+        with _silent_orbax():
+            return bool(ocp.metadata(str(path)).custom_metadata)
     except Exception:
         return False
 
 
-def _is_key(x: Any) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+@contextlib.contextmanager
+def _silent_orbax() -> Iterator[None]:
+    """Orbax logs a failure with the traceback of every thread; the exception says it in a line."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
-def _named_leaves(state: Any) -> Iterator[tuple[str, Any]]:
-    for path, leaf in jax.tree.leaves_with_path(state):
-        name = jax.tree_util.keystr(path)
-        if not isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct, np.ndarray, np.generic)):
-            kind = type(leaf).__name__
-            raise ValueError(f"state{name} is of type {kind}, but a checkpoint holds arrays")
-        yield name, leaf
+def _as_os_error(error: Exception, path: Path) -> OSError:
+    """What stopped orbax from writing: TensorStore says the system's error number in its text."""
+    if isinstance(error, OSError):
+        return error
+    if found := re.search(r"os_error_code='(\d+)'", str(error)):
+        return OSError(int(found[1]), os.strerror(int(found[1])), str(path))
+    return OSError(f"cannot write {path}: {_first_line(error)}")
 
 
-def _describe(leaves: Mapping[str, Any]) -> list[list[Any]]:
-    return [[name, str(x.dtype), list(x.shape)] for name, x in leaves.items()]
-
-
-def _stored(leaf: Any) -> Any:
-    if isinstance(leaf, np.generic):
-        return np.asarray(leaf)
-    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
-
-
-def _abstract(leaf: Any) -> Any:
-    """What orbax is to load for a target leaf: on its devices if bound to some, else numpy."""
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        sharding = leaf.sharding
-        data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    else:
-        data = _stored(leaf)
-        sharding = data.sharding if isinstance(data, jax.Array) and data.committed else None
-    if sharding is None:
-        return np.empty(data.shape, data.dtype)
-    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=sharding)
-
-
-def _restored(value: Any, leaf: Any, key_impl: str | None) -> Any:
-    """The saved value as the kind of leaf that the target has there."""
-    if value is None:
-        value = np.empty(leaf.shape, leaf.dtype)
-    if isinstance(leaf, np.generic):
-        return value[()]
-    if isinstance(leaf, np.ndarray):
-        return value
-    # Not bound to a device where the target was not, so that it still mixes with sharded arrays.
-    array = value if isinstance(value, jax.Array) else jnp.array(value)
-    return jax.random.wrap_key_data(array, impl=key_impl) if key_impl else array
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,22 +344,3 @@ def _differences(saved: Any, now: Any, name: str) -> Iterator[str]:
             yield f"{inner} was not set, is {json.dumps(now[key])}"
         else:
             yield from _differences(saved[key], now[key], inner)
-
-
-def _check_leaves(saved: list[list[Any]], target: list[list[Any]]) -> None:
-    was = {name: (dtype, tuple(shape)) for name, dtype, shape in saved}
-    now = {name: (dtype, tuple(shape)) for name, dtype, shape in target}
-    for name in [*was, *(name for name in now if name not in was)]:
-        if name not in now:
-            raise ValueError(f"state{name} is in the checkpoint, but not in this run's state")
-        if name not in was:
-            raise ValueError(f"state{name} is in this run's state, but not in the checkpoint")
-        if was[name] != now[name]:
-            here, there = _array(*now[name]), _array(*was[name])
-            raise ValueError(f"state{name} is {here} here, but {there} in the checkpoint")
-    if [name for name, *_ in saved] != [name for name, *_ in target]:
-        raise ValueError("the leaves of the state are in another order than in the checkpoint")
-
-
-def _array(dtype: str, shape: tuple[int, ...]) -> str:
-    return f"{dtype}{list(shape)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,9 @@ import numpy as np
 import optax
 import pytest
 from flax import struct
+from orbax.checkpoint import v1 as ocp
 
-from jdd.checkpoint import Checkpoints
+from jdd.checkpoint import Checkpoints, DamagedCheckpoint
 
 CONFIG = {"method": "dsa", "options": {"ipc": 10, "lr": 0.1, "classes": (0, 1)}}
 
@@ -165,6 +167,135 @@ def test_a_damaged_checkpoint_is_reported(checkpoints: Checkpoints, damage: str)
     with pytest.raises(ValueError, match=r"^cannot read .*2: .*; remove it to go on from 1$"):
         checkpoints.restore(None, state)
     assert_identical(checkpoints.restore(1, state), state)
+
+
+def damaged(content: bytes, how: str) -> bytes:
+    if how.startswith("flip"):
+        place = int(how.split()[1]) * (len(content) - 1) // 100
+        return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize("how", ["truncate", *(f"flip {percent}" for percent in (0, 30, 60, 100))])
+def test_whatever_is_damaged_no_other_state_comes_back(checkpoints: Checkpoints, how: str) -> None:
+    states = {step: {"x": jax.random.normal(jax.random.key(step), (50,))} for step in (1, 2)}
+    for step, state in states.items():
+        checkpoints.save(step, state, CONFIG)
+    newest, kept = checkpoints.directory / "2", checkpoints.directory / "kept"
+    shutil.copytree(newest, kept)
+    fallen_back = 0
+    for file in sorted(path.relative_to(kept) for path in kept.rglob("*") if path.is_file()):
+        content = (kept / file).read_bytes()
+        if not content:
+            continue
+        (newest / file).write_bytes(damaged(content, how))
+        resumed = checkpoints.resume(states[2], config=CONFIG)
+        assert resumed is not None
+        assert_identical(resumed.state, states[resumed.step])
+        if resumed.step == 1:
+            fallen_back += 1
+            (line,) = resumed.set_aside
+            assert line.startswith("checkpoint 2 is damaged (") and "\n" not in line
+            assert checkpoints.steps() == [1] and (checkpoints.directory / "2.damaged").is_dir()
+        else:
+            assert not resumed.set_aside
+        shutil.rmtree(newest, ignore_errors=True)
+        shutil.copytree(kept, newest)
+    assert fallen_back >= 2
+
+
+def test_what_was_not_saved_so_is_damage_too(checkpoints: Checkpoints) -> None:
+    state = {"x": jnp.arange(4.0)}
+    for step in (1, 2, 3):
+        checkpoints.save(step, state, CONFIG)
+    # Valid JSON and whole arrays, but not these: as after a copy that went wrong.
+    description = checkpoints.directory / "3" / "_CHECKPOINT_METADATA"
+    description.write_text(description.read_text().replace('"ipc": 10', '"ipc": 11'))
+    other = Checkpoints(checkpoints.directory.parent / "other")
+    other.save(2, {"x": jnp.arange(4.0) + 1}, CONFIG)
+    shutil.rmtree(checkpoints.directory / "2" / "state")
+    shutil.copytree(other.directory / "2" / "state", checkpoints.directory / "2" / "state")
+    for step, message in (
+        (3, "its description is not"),
+        (2, r"state\['x'\] is not what was saved"),
+    ):
+        with pytest.raises(DamagedCheckpoint, match=message):
+            checkpoints.restore(step, state, config=CONFIG)
+    with pytest.raises(ValueError, match=r"can be read \(3: its description .*; 2: state\['x'\]"):
+        checkpoints.resume(state, config=CONFIG)
+
+
+def test_after_falling_back_the_step_is_saved_anew(checkpoints: Checkpoints) -> None:
+    state = {"x": jnp.arange(4)}
+    for step in (1, 2, 3):
+        checkpoints.save(step, state, CONFIG)
+    for step in (2, 3):
+        (checkpoints.directory / str(step) / "_CHECKPOINT_METADATA").write_text("{")
+    with pytest.raises(
+        ValueError, match=r"^no checkpoint in .* can be read \(3: .*; 2: .*\)$"
+    ) as e:
+        checkpoints.resume(state, config=CONFIG)
+    assert "\n" not in str(e.value)
+    assert [path.name for path in sorted(checkpoints.directory.iterdir())] == ["2", "3"]
+    shutil.rmtree(checkpoints.directory)
+    assert checkpoints.resume(state, config=CONFIG) is None
+    for step in (1, 2):
+        checkpoints.save(step, state, CONFIG)
+    (checkpoints.directory / "2" / "_CHECKPOINT_METADATA").unlink()
+    resumed = checkpoints.resume(state, config=CONFIG)
+    assert resumed is not None and resumed.step == 1
+    checkpoints.save(2, {"x": jnp.arange(4) + 1}, CONFIG)
+    resumed = checkpoints.resume(state, config=CONFIG)
+    assert resumed is not None and (resumed.step, resumed.set_aside) == (2, ())
+    assert resumed.state["x"].tolist() == [1, 2, 3, 4]
+
+
+def test_other_settings_are_no_damage(checkpoints: Checkpoints) -> None:
+    state = {"x": jnp.ones(2)}
+    for step in (1, 2):
+        checkpoints.save(step, state, CONFIG)
+    with pytest.raises(ValueError, match=r"another config: method was"):
+        checkpoints.resume(state, config=CONFIG | {"method": "dc"})
+    with pytest.raises(ValueError, match=r"state\['x'\] is float32\[3\] here"):
+        checkpoints.resume({"x": jnp.ones(3)}, config=CONFIG)
+    assert checkpoints.steps() == [1, 2]
+
+
+def test_checkpoints_without_sums_can_be_read(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = ocp.save
+
+    def of_format_1(*arguments: Any, custom_metadata: dict[str, Any], **options: Any) -> None:
+        old = {k: v for k, v in custom_metadata.items() if k not in ("sum", "sums")}
+        save(*arguments, custom_metadata=old | {"format": 1}, **options)
+
+    monkeypatch.setattr(ocp, "save", of_format_1)
+    state = make_state(1)
+    checkpoints.save(1, state, CONFIG)
+    resumed = checkpoints.resume(make_state(0), config=CONFIG)
+    assert resumed is not None
+    assert_identical(resumed.state, state)
+
+
+@pytest.mark.parametrize("size", [200, 4000])
+def test_a_disk_that_is_full_is_an_os_error_and_leaves_what_was_there(
+    checkpoints: Checkpoints, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = {"x": jax.random.normal(jax.random.key(0), (10_000,))}
+    checkpoints.save(1, state, CONFIG)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as e:
+            checkpoints.save(2, state, CONFIG)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(e.value) and not caplog.records
+    assert [path.name for path in checkpoints.directory.iterdir()] == ["1"]
+    assert_identical(checkpoints.restore(None, state), state)
+    checkpoints.save(2, state, CONFIG)
+    assert checkpoints.steps() == [1, 2]
 
 
 def test_the_config_is_stored(checkpoints: Checkpoints) -> None:

@@ -87,8 +87,11 @@ def dc_augment(
     (2, 8, 8, 1)
     """
     names = parse_strategy(strategy, DC_OPS)
-    if images.ndim != 4 or images.shape[1] != images.shape[2]:
-        raise ValueError(f"images must be square [N, side, side, C], got {images.shape}")
+    square = images.ndim == 4 and images.shape[1] == images.shape[2]
+    if not square or not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(
+            f"images must be square floats [N, side, side, C], got {images.shape} of {images.dtype}"
+        )
     if not names:
         return images
     count = images.shape[0]

@@ -43,6 +43,8 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
+from jdd.numbers import at_least
+
 # Milliseconds for 256 images of 32x32x3, forward / transpose, in a loop; "own": one parameter per image (2
 # cores of an AMD EPYC with AVX-512, jax 0.10.2; experiments/benchmarks/choices.py --tables ops). A copy takes 0.2.
 #
@@ -91,6 +93,7 @@ def crop(x: Array, tx: ArrayLike, ty: ArrayLike) -> Array:
 
 def cutout(x: Array, ox: ArrayLike, oy: ArrayLike, size: int) -> Array:
     """Set a ``size`` x ``size`` square with centre (row ``ox``, column ``oy``) to zero."""
+    at_least("size", size, 0)
     index = jnp.arange(_offsets(x).shape[0])
 
     def covered(o: ArrayLike) -> Array:

@@ -18,10 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     the user. With JDD_TRACEBACK=1 in the environment, what the library refused comes with its
     traceback.
     """
-    from jdd.cli.parse import parse
-
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        from jdd.cli.parse import parse
+
         command = parse(arguments)
         if command is not None:
             _run(command, arguments)

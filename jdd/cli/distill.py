@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from rich.console import Console
 from jdd import evaluate, methods
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.cli import loop, report, scoring
-from jdd.cli.errors import Interrupted, RunError, blame
+from jdd.cli.errors import Interrupted, RunError, blame, one_line
 from jdd.cli.experiment import Experiment, prepare
 from jdd.cli.interrupt import Interrupt
 from jdd.cli.options import Distill
@@ -36,21 +37,22 @@ def distill(command: Distill, argv: Sequence[str]) -> None:
     Raises:
       UsageError: for a value that is not possible, before anything is written.
       Interrupted: if the user stopped it; the message says how to go on.
-      RunError: if it diverged; the last good set is in the run directory.
+      RunError: if it diverged, or could not be saved; what was good last is in the run directory.
     """
     out = report.console()
     experiment = prepare(command)
     now = {"versions": versions(), "device": report.device()}
     config = {"options": experiment.options, **now}
-    run = RunDirectory.open(run_folder(command), config, resume=command.run.resume)
-    if (run.path / "result.json").exists():
-        out.print(f"{run.path} is complete.", soft_wrap=True)
-        report.scores(out, _recorded(run.metrics()))
-        return
     again = shlex.join(["jdd", *argv, *([] if "--resume" in argv else ["--resume"])])
-    with Interrupt() as interrupt:
-        session = Session(experiment, run, interrupt, again)
-        session.run_all(out, command.run.save_every * 60)
+    with RunDirectory.open(run_folder(command), config, resume=command.run.resume) as run:
+        if (run.path / "result.json").exists():
+            out.print(f"{run.path} is complete.", soft_wrap=True)
+            with blame("--resume"):
+                report.scores(out, _recorded(run.metrics()))
+            return
+        with Interrupt() as interrupt:
+            session = Session(experiment, run, interrupt, again)
+            session.run_all(out, command.run.save_every * 60)
 
 
 class Session:
@@ -68,14 +70,33 @@ class Session:
         self.progress: Reporter
 
     def run_all(self, out: Console, save_seconds: float) -> None:
-        """Distils, evaluates, and leaves everything in the run directory."""
+        """Distils, evaluates, and leaves everything in the run directory.
+
+        Raises:
+          RunError: if a file cannot be written; what was saved before is as it was.
+        """
+        try:
+            self._run_all(out, save_seconds)
+        except BrokenPipeError:  # of stdout, not of a file
+            raise
+        except OSError as error:
+            step = self.run.checkpoints.latest()
+            safe = (
+                "no state was saved yet" if step is None else f"the state of update {step} is safe"
+            )
+            raise RunError(f"{one_line(error)}; {safe}; to go on: {self.again}") from error
+
+    def _run_all(self, out: Console, save_seconds: float) -> None:
         experiment, run = self.experiment, self.run
         state = experiment.method.init(jax.random.fold_in(self.key, 0), experiment.train)
         step = 0
-        if run.checkpoints.latest() is not None:
-            with blame("--resume"):
-                state = run.checkpoints.restore(None, state, config=experiment.options)
-            step = int(state.step)
+        with blame("--resume"):
+            resumed = run.checkpoints.resume(state, config=experiment.options)
+        if resumed is not None:
+            step, state = resumed.step, resumed.state
+            for line in resumed.set_aside:
+                warning = f"jdd: warning: {line}; going on from update {step}"
+                print(warning, file=sys.stderr, flush=True)
         run.rewind(step)
         report.facts(out, _facts(experiment, run, step))
         began = time.perf_counter()
@@ -296,7 +317,7 @@ def evaluation_steps(experiment: Experiment) -> list[int]:
 def _recorded(metrics: Sequence[dict[str, Any]]) -> list[scoring.Score]:
     """The final score of the set, then the baselines."""
     final = [r for r in metrics if "accuracy" in r][-1:] + [r for r in metrics if "baseline" in r]
-    return [scoring.Score.read(record["score"]) for record in final]
+    return [scoring.Score.read(record.get("score")) for record in final]
 
 
 def _program_text(temporaries: int | None, seconds: float) -> str:

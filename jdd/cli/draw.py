@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
+
+from jdd.files import write_atomically
 
 _INK = "#2b2d33"
 _LOSS = "#2f6db5"
@@ -103,9 +106,10 @@ def grid(
         top, left = layout.corner(index, 0)
         position = (left - layout.margin, top + cell[0] / 2)
         pen.text(position, name, fill=_INK, font=font, anchor="rm")
-    path = Path(path)
-    picture.save(path, format="PNG", optimize=True)
-    return path
+    content = io.BytesIO()
+    picture.save(content, format="PNG", optimize=True)
+    write_atomically(path, content.getvalue())
+    return Path(path)
 
 
 def curves(
@@ -143,9 +147,10 @@ def curves(
         _draw_accuracy(axes[-1], accuracies, baselines or {})
     for panel in axes:
         _tidy(panel)
-    path = Path(path)
-    figure.savefig(path, format="png", dpi=150)
-    return path
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    write_atomically(path, content.getvalue())
+    return Path(path)
 
 
 def _check_images(images: np.ndarray, labels: np.ndarray, classes: int, scale: int | None) -> None:

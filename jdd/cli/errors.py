@@ -21,7 +21,7 @@ class Interrupted(Exception):
 
 @contextlib.contextmanager
 def blame(*options: str) -> Iterator[None]:
-    """Turns a ``ValueError`` into a ``UsageError`` that names the options it speaks of.
+    """Turns a ``ValueError``, or an ``OSError``, into a ``UsageError`` that names the options it speaks of.
 
     >>> with blame("--width", "--depth"):
     ...     raise ValueError("depth must be at least 1, got 0")
@@ -31,7 +31,7 @@ def blame(*options: str) -> Iterator[None]:
     """
     try:
         yield
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         message = one_line(error)
         mentioned = [option for option in options if _speaks_of(message, option)]
         raise UsageError(f"{message} (option {', '.join(mentioned or options)})") from error

@@ -90,6 +90,11 @@ def evaluate(command: Evaluate) -> None:
 
 
 def _random(command: Evaluate) -> tuple[_Setting, list[_Row]]:
+    require(
+        command.baseline == "random",
+        "--baseline",
+        "goes with a distilled set only: random real images are the baseline",
+    )
     ipc = 1 if command.ipc is None else command.ipc
     with blame("--protocol"):
         name = one_of("protocol", command.protocol or "dc", protocols.PROTOCOLS)
@@ -107,11 +112,11 @@ def _random(command: Evaluate) -> tuple[_Setting, list[_Row]]:
 
 def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     for option, given in (
-        ("--classes", command.classes),
+        ("--classes", command.classes or None),
         ("--ipc", command.ipc),
         ("--sets", command.sets),
     ):
-        require(not given, option, "goes with random only: a distilled set has its own")
+        require(given is None, option, "goes with random only: a distilled set has its own")
     with blame("SET"):
         distilled = DistilledSet.load(set_file(command.set))
     metadata = distilled.metadata
@@ -123,15 +128,13 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     )
 
     setting = _setting(
-        command, source, meant, lambda *about: _protocol(command, metadata, meant, *about), metadata
+        command,
+        source,
+        meant,
+        lambda *about: _protocol(command, metadata, meant, *about),
+        distilled,
     )
     dataset = setting.dataset
-    require(
-        dataset.image_shape == distilled.image_shape,
-        "--data",
-        f"the images of the set are {distilled.image_shape}, those of {dataset.name} "
-        f"{dataset.image_shape}",
-    )
     key = jax.random.fold_in(jax.random.key(command.seed), 0)
     images = jnp.asarray(distilled.normalised()), jnp.asarray(distilled.labels)
     rows = [
@@ -196,7 +199,7 @@ def _setting(
     source: DataOptions,
     meant: _Meant,
     protocol_for: Callable[[str, Network], protocols.Protocol],
-    metadata: Metadata | None,
+    distilled: DistilledSet | None,
 ) -> _Setting:
     """The data, networks and protocols: the command's where it says so, else those that are meant."""
     name = command.data or source.data
@@ -211,15 +214,12 @@ def _setting(
             classes=command.classes or source.classes,
         )
     )
-    if metadata is not None and dataset.class_names != metadata.class_names:
-        raise UsageError(
-            f"the set stands for {metadata.dataset}, whose classes are not those of {dataset.name} "
-            "(option --data)"
-        )
+    if distilled is not None:
+        _check_fits(distilled, dataset)
     for _, protocol in judged:
         check_augmentation(protocol, dataset, "--protocol")
     # Networks see the test images in the space of the set they were trained on.
-    space = dataset if metadata is None else metadata
+    space = dataset if distilled is None else distilled.metadata
 
     def table(split: data.Split) -> data.ClassTable:
         return data.class_table(split, dataset.num_classes, space.mean, space.std)
@@ -228,6 +228,21 @@ def _setting(
         _Judge(each, build(each, dataset, *flags(command)), protocol) for each, protocol in judged
     ]
     return _Setting(dataset, table(dataset.train), table(dataset.test), judges)
+
+
+def _check_fits(distilled: DistilledSet, dataset: data.Dataset) -> None:
+    metadata = distilled.metadata
+    require(
+        dataset.class_names == metadata.class_names,
+        "--data",
+        f"the set stands for {metadata.dataset}, whose classes are not those of {dataset.name}",
+    )
+    require(
+        dataset.image_shape == distilled.image_shape,
+        "--data",
+        f"the images of the set are {distilled.image_shape}, those of {dataset.name} "
+        f"{dataset.image_shape}",
+    )
 
 
 def _meant(metadata: Metadata) -> _Meant:

@@ -233,7 +233,7 @@ def _check_numbers(command: Distill) -> None:
         require(value is None or value >= low, option, f"must be at least {low}, got {value}")
     rate, momentum, minutes = loop.learning_rate, loop.momentum, run.save_every
     above = rate is None or 0 < rate < math.inf
-    require(above, "--learning-rate", f"must be above 0, got {rate}")
+    require(above, "--learning-rate", f"must be above 0 and finite, got {rate}")
     require(0 <= momentum < 1, "--momentum", f"must be at least 0 and below 1, got {momentum}")
     require(0 <= minutes < math.inf, "--save-every", f"must be at least 0, got {minutes}")
     require(0 <= run.seed < 2**32, "--seed", f"must be from 0 to {2**32 - 1}, got {run.seed}")
@@ -244,11 +244,14 @@ def _loops(command: Distill) -> methods.Loops:
     loops = methods.dc_loops(command.ipc, networks=networks)
     updates, epochs = command.loop.updates, command.loop.net_epochs
     given = updates is not None or epochs is not None
-    return loops._replace(
+    loops = loops._replace(
         updates=loops.updates if updates is None else updates,
         net_epochs=loops.net_epochs if epochs is None else epochs,
         interpolated=loops.interpolated and not given,
     )
+    contradiction = "has no effect with one update per network: give --updates above 1"
+    require(not epochs or loops.updates > 1, "--net-epochs", contradiction)
+    return loops
 
 
 def _over_classes(given: str | None) -> str | int | None:

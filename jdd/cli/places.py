@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
-from jdd.cli.errors import UsageError, require
+from jdd.cli.errors import UsageError, blame, require
 from jdd.cli.options import Distill
+from jdd.files import is_leftover
 
 SET = "set.safetensors"
+LOCK = ".lock"
 
 
 def run_folder(command: Distill) -> Path:
     """The run directory: as given, or runs/METHOD-DATA-ipcN-seedS."""
     if command.run.out is not None:
-        return command.run.out.expanduser()
+        return _expanded(command.run.out, "--out")
     data = "".join(c if c.isalnum() or c in "-_." else "-" for c in command.data.data)
     classes = "".join(f"-{name}" for name in command.data.classes)
     return Path("runs", f"{command.method}-{data}{classes}-ipc{command.ipc}-seed{command.run.seed}")
@@ -22,15 +25,18 @@ def run_folder(command: Distill) -> Path:
 def check_run_folder(path: Path, *, resume: bool) -> None:
     """Refuses to begin in a folder that is in use, and to resume where there is nothing.
 
+    What a process leaves that was killed before it had written its config is nothing.
+
     Raises:
       UsageError: one line that names the option.
     """
-    if resume and not (path / "config.json").is_file():
-        raise UsageError(f"there is no run in {path} (option --resume)")
-    if not resume and path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UsageError(
-            f"{path} already exists: give another folder, or go on with --resume (option --out)"
-        )
+    with blame("--out"):
+        if resume:
+            require((path / "config.json").is_file(), "--resume", f"there is no run in {path}")
+        elif path.exists():
+            free = path.is_dir() and all(_is_nothing(entry.name) for entry in path.iterdir())
+            advice = "give another folder, or go on with --resume"
+            require(free, "--out", f"{path} already exists: {advice}")
 
 
 def set_file(given: str | Path) -> Path:
@@ -39,22 +45,38 @@ def set_file(given: str | Path) -> Path:
     Raises:
       UsageError: if there is none.
     """
-    path = Path(given).expanduser()
-    if path.is_dir():
-        require((path / SET).is_file(), "SET", f"there is no {SET} in {path}")
-        return path / SET
-    require(path.is_file(), "SET", f"{path}: there is no such file")
-    return path
+    with blame("SET"):
+        path = _expanded(Path(given), "SET")
+        if path.is_dir():
+            require((path / SET).is_file(), "SET", f"there is no {SET} in {path}")
+            return path / SET
+        require(path.is_file(), "SET", f"{path}: there is no such file")
+        return path
 
 
 def new_file(path: Path, option: str, *, overwrite: bool = False) -> Path:
     """A file that can be written without loss.
 
     Raises:
-      UsageError: if it exists and is not to be overwritten, or its folder does not exist.
+      UsageError: if it exists and is not to be overwritten, or its folder does not exist or cannot
+        be written in.
     """
-    path = path.expanduser()
-    require(path.parent.is_dir(), option, f"there is no folder {path.parent}")
-    require(not path.is_dir(), option, f"{path} is a folder")
-    require(overwrite or not path.exists(), option, f"{path} already exists")
-    return path
+    with blame(option):
+        path = _expanded(path, option)
+        require(path.parent.is_dir(), option, f"there is no folder {path.parent}")
+        require(not path.is_dir(), option, f"{path} is a folder")
+        require(overwrite or not path.exists(), option, f"{path} already exists")
+        # Only an attempt tells: permissions say nothing of a read-only or a full disk.
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+
+
+def _expanded(path: Path, option: str) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # a user who has no home here
+        raise UsageError(f"{path}: {error} (option {option})") from None
+
+
+def _is_nothing(name: str) -> bool:
+    return name == LOCK or is_leftover(name)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jdd.checkpoint import Checkpoints
-from jdd.cli.errors import UsageError, one_line
+from jdd.cli.errors import UsageError, blame, one_line
+from jdd.cli.lock import alone_in
 from jdd.cli.places import check_run_folder
-from jdd.files import write_atomically
+from jdd.files import append_line, is_leftover, write_atomically
 
 # What an entry of the options is told by, where that is not an option of its name.
 _TOLD_BY = {"train_split": "--data", "method": "METHOD"}
@@ -18,6 +20,8 @@ _TOLD_BY = {"train_split": "--data", "method": "METHOD"}
 
 class RunDirectory:
     """The files of a run. ``open`` it: a fresh one is made, an existing one only resumed.
+
+    While it is open no other process can open it.
 
     Attributes:
       path: the folder.
@@ -31,7 +35,8 @@ class RunDirectory:
         self.checkpoints = Checkpoints(path / "checkpoints")
 
     @classmethod
-    def open(cls, path: Path, config: Mapping[str, Any], *, resume: bool) -> RunDirectory:
+    @contextlib.contextmanager
+    def open(cls, path: Path, config: Mapping[str, Any], *, resume: bool) -> Iterator[RunDirectory]:
         """Makes the folder and writes ``config.json``, or goes back to a run with these options.
 
         Args:
@@ -40,28 +45,24 @@ class RunDirectory:
           resume: whether to go on with a run that is there.
 
         Raises:
-          UsageError: if there is something and it is not to be resumed, nothing to resume, or the
-            run that is there has other options.
+          UsageError: if there is something and it is not to be resumed, nothing to resume, the run
+            that is there has other options or another process is at work in it, or the folder
+            cannot be made.
         """
         check_run_folder(path, resume=resume)
-        fresh = json.loads(json.dumps(config))
-        if not resume:
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UsageError(f"cannot make {path}: {one_line(error)} (option --out)") from None
-            run = cls(path, fresh)
-            run.write_json("config.json", fresh)
-            return run
-        try:
-            saved = json.loads((path / "config.json").read_text())
-            options = saved["options"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"cannot read {path / 'config.json'}: {one_line(error)} (option --resume)"
-            ) from None
-        _refuse_differences(path, options, fresh["options"])
-        return cls(path, saved)
+        with alone_in(path):
+            check_run_folder(path, resume=resume)  # again: now nobody else writes
+            fresh = json.loads(json.dumps(config))
+            run = cls(path, _saved(path) if resume else fresh)
+            if resume:
+                _refuse_differences(path, run.config["options"], fresh["options"])
+            with blame("--out"):
+                for entry in path.iterdir():
+                    if is_leftover(entry.name):
+                        entry.unlink()
+                if not resume:
+                    run.write_json("config.json", fresh)
+            yield run
 
     def changed(self, now: Mapping[str, Any]) -> list[str]:
         """In words, how versions and device differ from those that the run began with.
@@ -79,19 +80,18 @@ class RunDirectory:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Adds one line to ``metrics.jsonl``."""
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(record), allow_nan=False) + "\n")
+        append_line(self.path / "metrics.jsonl", json.dumps(dict(record), allow_nan=False))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of ``metrics.jsonl``; a line that a killed run left half-written is passed over."""
+        """The records of ``metrics.jsonl``; a line that is damaged, or half-written, is passed over."""
         file = self.path / "metrics.jsonl"
         if not file.exists():
             return []
         records = []
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
+                record = json.loads(line, parse_constant=_refuse_constant)
+            except ValueError:
                 continue
             if isinstance(record, dict) and isinstance(record.get("step"), int):
                 records.append(record)
@@ -109,6 +109,21 @@ class RunDirectory:
 
     def _write(self, name: str, text: str) -> None:
         write_atomically(self.path / name, text.encode())
+
+
+def _saved(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {file}: {one_line(error)} (option --resume)") from None
+    if not isinstance(saved, dict) or not isinstance(saved.get("options"), dict):
+        raise UsageError(f"cannot read {file}: it has no options (option --resume)")
+    return saved
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _said(value: Any) -> str:

@@ -40,9 +40,16 @@ class Score:
         return cls(images, found.accuracies.tolist(), found.model, name, recipe, seconds)
 
     @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Self:
-        """The score that ``record`` wrote."""
-        return cls(**{field.name: record[field.name] for field in dataclasses.fields(cls)})
+    def read(cls, record: Any) -> Self:
+        """The score that ``record`` wrote.
+
+        Raises:
+          ValueError: if it is none: a file that was edited or damaged.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(record, Mapping) or not all(name in record for name in names):
+            raise ValueError(f"a score must have {', '.join(names)}, got {record}")
+        return cls(**{name: record[name] for name in names})
 
     @property
     def mean(self) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jdd.artefact import DistilledSet
 from jdd.cli import report
-from jdd.cli.errors import blame
+from jdd.cli.errors import blame, require
 from jdd.cli.options import Show
 from jdd.cli.places import SET, new_file, set_file
 from jdd.cli.scoring import percent
@@ -19,7 +20,7 @@ def show(command: Show) -> None:
     """Prints what a set is, and draws it.
 
     Raises:
-      UsageError: if there is no such set, or the picture exists.
+      UsageError: if there is no such set, or the picture exists or is none.
     """
     file = set_file(command.set)
     with blame("SET"):
@@ -29,6 +30,7 @@ def show(command: Show) -> None:
     # A run directory has its picture already.
     is_there = command.out is None and picture == drawn and drawn.is_file()
     if not is_there or command.overwrite:
+        require(picture.suffix == ".png", "--out", f"the picture must end in .png, got {picture}")
         picture = new_file(picture, "--out", overwrite=command.overwrite)
         _draw(distilled, picture)
     out = report.console()
@@ -87,8 +89,16 @@ def _facts(distilled: DistilledSet) -> dict[str, str]:
         "versions": ", ".join(f"{name} {value}" for name, value in metadata.versions.items()),
     }
     for name, result in metadata.results.items():
-        if isinstance(result, dict) and {"mean", "std", "networks", "protocol"} <= result.keys():
+        if _is_score(result):
             accuracy = percent(result["mean"], result["std"], result["networks"])
             networks = report.count(result["networks"], "network")
             facts[name] = f"{accuracy} ({networks}, {result['protocol']})"
     return facts
+
+
+def _is_score(result: Any) -> bool:
+    """Whether a result is a score: a set may be made by hand, and say anything."""
+    if not isinstance(result, dict) or "protocol" not in result:
+        return False
+    numbers = [result.get(name) for name in ("mean", "std", "networks")]
+    return all(isinstance(x, int | float) and not isinstance(x, bool) for x in numbers)

@@ -109,7 +109,7 @@ def load_dataset(
     folder = data_dir if data_dir is not None else os.environ.get(DATA_DIR_VARIABLE) or None
     try:
         source = _read(name, None if folder is None else Path(folder).expanduser())
-    except OSError as error:  # a folder without permission, a disk that fails
+    except (OSError, RuntimeError) as error:  # no permission, a disk that fails, ~ of nobody
         raise ValueError(f"{name}: cannot be read: {error}") from None
     dataset = _complete(name, source)
     return dataset if classes is None else dataset.restrict(classes)

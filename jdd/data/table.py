@@ -56,7 +56,7 @@ def class_table(
 
     Raises:
       ValueError: for a label outside 0..num_classes-1, an empty split, or statistics that are not
-        one number per channel.
+        one finite number per channel, with a positive std.
 
     Example:
       >>> split = Split(np.zeros((3, 8, 8, 1), np.uint8), np.array([1, 0, 1], np.int32))
@@ -72,6 +72,8 @@ def class_table(
     channels = split.images.shape[3]
     if len(mean) != channels or len(std) != channels:
         raise ValueError(f"mean and std need {channels} numbers each, got {len(mean)}, {len(std)}")
+    if not (np.isfinite([*mean, *std]).all() and min(std) > 0):
+        raise ValueError(f"mean must be finite and std positive, got {(*mean,)}, {(*std,)}")
     count = np.bincount(split.labels, minlength=num_classes).astype(np.int32)
     start = (np.cumsum(count) - count).astype(np.int32)
     order = np.argsort(split.labels, kind="stable")

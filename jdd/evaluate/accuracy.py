@@ -10,6 +10,7 @@ from jdd.data.dataset import normalise
 from jdd.data.table import ClassTable
 from jdd.nn import Model
 from jdd.nn.model import Variables
+from jdd.numbers import at_least
 
 
 def accuracy(
@@ -26,6 +27,9 @@ def accuracy(
     Returns:
       A float32 scalar between 0 and 1.
 
+    Raises:
+      ValueError: if micro_batch is below 1.
+
     >>> import numpy as np
     >>> from jdd.data import Split, class_table
     >>> from jdd.nn import convnet
@@ -36,6 +40,8 @@ def accuracy(
     >>> float(value) in (0.25, 0.75)
     True
     """
+    if micro_batch is not None:
+        at_least("micro_batch", micro_batch, 1)
     n = table.images.shape[0]
     size = min(micro_batch or _default_micro_batch(), n)
     batches = -(-n // size)

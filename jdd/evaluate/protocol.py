@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -19,6 +20,7 @@ from jdd.evaluate.accuracy import accuracy
 from jdd.mapping import Over, check_over, mapped
 from jdd.names import one_of
 from jdd.nn import Model
+from jdd.numbers import at_least, positive, share
 from jdd.training import Augment, SGDRecipe, train_epochs
 
 
@@ -47,10 +49,10 @@ class Protocol:
         one_of("augmenter", self.augmenter, _AUGMENTERS)
         parse_strategy(self.augmentation, DC_OPS if self.augmenter == "dc" else OPS)
         for field in ("epochs", "batch_size"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+            at_least(field, getattr(self, field), 1)
+        positive("learning_rate", self.learning_rate)
+        share("momentum", self.momentum)
+        share("weight_decay", self.weight_decay)
 
     @property
     def recipe(self) -> SGDRecipe:
@@ -168,17 +170,16 @@ def evaluate(
       The accuracies, with what is needed to report them.
 
     Raises:
-      ValueError: if num_networks is below 1, or images and labels do not fit.
+      ValueError: if num_networks is below 1, images, labels and test set do not fit the network, a
+        label is none of its classes, or a value is not finite.
 
     Reference: the evaluation of DC (Zhao, Mopuri, Bilen, ICLR 2021) and DSA (Zhao, Bilen, ICML 2021).
     """
-    if num_networks < 1 or networks_per_dispatch < 1:
-        raise ValueError(f"num_networks must be at least 1, got {num_networks}")
-    if images.shape[0] != labels.shape[0] or images.shape[1:] != model.image_shape:
-        raise ValueError(
-            f"{model.name} takes images [N, {', '.join(map(str, model.image_shape))}] with N labels, "
-            f"got {images.shape} and {labels.shape}"
-        )
+    at_least("num_networks", num_networks, 1)
+    at_least("networks_per_dispatch", networks_per_dispatch, 1)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
+    _check_set(model, images, labels)
+    _check_test(model, test)
     check_over("over_seeds", over_seeds)
     group = min(networks_per_dispatch, num_networks)
     program = _program(model, protocol, over_seeds)
@@ -190,6 +191,39 @@ def evaluate(
         if report is not None:
             report(min(len(found), num_networks), num_networks)
     return Evaluation(np.asarray(found[:num_networks], np.float64), protocol, model.name)
+
+
+def _check_set(model: Model, images: Array, labels: Array) -> None:
+    if images.ndim != 4 or images.shape[1:] != model.image_shape or not len(images):
+        raise ValueError(
+            f"{model.name} takes images [N, {', '.join(map(str, model.image_shape))}], "
+            f"got shape {images.shape}"
+        )
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"images must be normalised floats, got {images.dtype}")
+    n, classes = len(images), model.num_classes
+    soft = labels.shape == (n, classes)
+    if not soft and (labels.shape != (n,) or not jnp.issubdtype(labels.dtype, jnp.integer)):
+        raise ValueError(
+            f"labels must be integers [{n}] or probabilities [{n}, {classes}], "
+            f"got {labels.dtype} {labels.shape}"
+        )
+    if not soft and (labels.min() < 0 or labels.max() >= classes):
+        raise ValueError(
+            f"labels run from {labels.min()} to {labels.max()}, allowed are 0 to {classes - 1}"
+        )
+    for what, values in (("images", images), ("labels", labels)):
+        if bad := int(jnp.sum(~jnp.isfinite(values))):
+            raise ValueError(f"{what} hold {bad} values that are not finite")
+
+
+def _check_test(model: Model, test: ClassTable) -> None:
+    shape = test.images.shape[1:]
+    if (test.num_classes, shape) != (model.num_classes, model.image_shape):
+        raise ValueError(
+            f"{model.name} is for {model.num_classes} classes of images {model.image_shape}, "
+            f"the test set has {test.num_classes} classes of images {shape}"
+        )
 
 
 @functools.lru_cache(maxsize=8)

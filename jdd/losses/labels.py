@@ -20,7 +20,7 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
       ``[n]``, in nats: not reduced, so that the caller decides what a mean is.
 
     Raises:
-      ValueError: if the shapes do not fit together.
+      ValueError: if the shapes do not fit together, or hard labels are no integers.
 
     >>> import jax.numpy as jnp
     >>> print(cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(3))
@@ -31,6 +31,8 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
             "logits must be [n, K] and labels integers [n] or probabilities [n, K], "
             f"got {logits.shape} and {labels.shape}"
         )
+    if labels.ndim == 1 and not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"hard labels must be integers, got {labels.dtype}")
     log_p = jax.nn.log_softmax(logits)
     if labels.ndim == 2:
         return -jnp.sum(labels * log_p, -1)

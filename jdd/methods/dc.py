@@ -16,6 +16,7 @@ from jdd.methods.network_matching import Method, network_matching
 from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, dc_loops
 from jdd.nn import Model
+from jdd.numbers import at_least, positive, share
 
 
 def dc_objective(*, distance: Stage | None = None, over_classes: Over = None) -> Stage:
@@ -43,6 +44,20 @@ def dc_objective(*, distance: Stage | None = None, over_classes: Over = None) ->
     0.0
     """
     return per_class(chain(gradients(), distance or layerwise_cosine()), over_classes=over_classes)
+
+
+def image_sgd(learning_rate: float, momentum: float) -> optax.GradientTransformation:
+    """The optimiser of the images in DC and DSA.
+
+    Raises:
+      ValueError: for a rate that is not positive, or a momentum outside [0, 1).
+
+    >>> image_sgd(-0.1, 0.5)
+    Traceback (most recent call last):
+        ...
+    ValueError: learning_rate must be above 0 and finite, got -0.1
+    """
+    return optax.sgd(positive("learning_rate", learning_rate), share("momentum", momentum))
 
 
 def dc(
@@ -77,7 +92,8 @@ def dc(
       The method as pure ``init`` and ``step``.
 
     Raises:
-      ValueError: if ipc is below 1.
+      ValueError: if ipc, a batch or a loop count is below 1, the learning rate is not positive, or the
+        momentum not in [0, 1).
 
     Reference: Zhao, Mopuri, Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021.
 
@@ -85,13 +101,14 @@ def dc(
     >>> dc(convnet(10, (28, 28, 1)), 10).loops
     Loops(networks=1000, updates=10, net_epochs=50, interpolated=False)
     """
+    at_least("ipc", ipc, 1)
     return network_matching(
         "dc",
         model=model,
         objective=dc_objective(distance=distance, over_classes=over_classes),
         synthetic=synthetic.pixels,
         start=start or functools.partial(synthetic.noise, ipc=ipc),
-        optimizer=optax.sgd(learning_rate, momentum=momentum),
+        optimizer=image_sgd(learning_rate, momentum),
         loops=loops or dc_loops(ipc),
         real_batch=real_batch,
         norm_policy=norm_policy,

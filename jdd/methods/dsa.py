@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import optax
 from jax import Array
 
 from jdd import augment, synthetic
 from jdd.data.table import ClassTable
 from jdd.mapping import Over
 from jdd.matching import Stage, chain, gradients, layerwise_cosine, per_class, siamese
+from jdd.methods.dc import image_sgd
 from jdd.methods.network_matching import Method, network_matching
 from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, dc_loops
 from jdd.nn import Model
+from jdd.numbers import at_least
 
 
 def dsa_objective(
@@ -90,7 +91,7 @@ def dsa(
       The method as pure ``init`` and ``step``.
 
     Raises:
-      ValueError: if ipc is below 1, or the strategy names an unknown op.
+      ValueError: as for ``dc``, or if the strategy names an unknown op.
 
     Reference: Zhao, Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML
     2021.
@@ -99,6 +100,7 @@ def dsa(
     >>> dsa(convnet(10, (28, 28, 1)), 1).loops.total_updates
     1000
     """
+    at_least("ipc", ipc, 1)
 
     def net_augment(key: Array, images: Array) -> Array:
         return augment.dsa(key, images, strategy, siamese=False)
@@ -109,7 +111,7 @@ def dsa(
         objective=dsa_objective(strategy, distance=distance, over_classes=over_classes),
         synthetic=synthetic.pixels,
         start=start or functools.partial(synthetic.real, ipc=ipc),
-        optimizer=optax.sgd(learning_rate, momentum=momentum),
+        optimizer=image_sgd(learning_rate, momentum),
         loops=loops or dc_loops(ipc),
         real_batch=real_batch,
         norm_policy=norm_policy,

@@ -7,10 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jdd.data.table import ClassTable
 from jdd.methods.network_matching import Method
+from jdd.numbers import at_least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Advance:
 
     def __call__(self, state: Any, table: ClassTable, n: Array | int) -> tuple[Any, Array]:
         """n steps in one dispatch; the first n losses count. The state is donated."""
-        if isinstance(n, int) and not 0 <= n <= self.most:
+        if isinstance(n, int | np.integer) and not 0 <= n <= self.most:
             raise ValueError(f"this program takes 0 to {self.most} steps at a time, got {n}")
         return self.program(state, table, n)
 
@@ -56,8 +58,7 @@ def advance(method: Method, most: int) -> Advance:
     >>> int(state.step), losses.shape
     (2, (2,))
     """
-    if most < 1:
-        raise ValueError(f"the number of steps per dispatch must be at least 1, got {most}")
+    at_least("the number of steps per dispatch", most, 1)
 
     def run(state: Any, table: ClassTable, n: Array | int) -> tuple[Any, Array]:
         def body(i: Array, carry: tuple[Any, Array]) -> tuple[Any, Array]:

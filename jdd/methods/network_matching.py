@@ -15,10 +15,12 @@ from jax import Array, lax
 from jdd.data.batch import Batch, Draw
 from jdd.data.table import ClassTable, draw_indices
 from jdd.matching import Context, Pair, Stage
+from jdd.matching.base import is_scalar
 from jdd.methods.norm_policy import NormPolicy, frozen_statistics
 from jdd.methods.schedule import Loops
 from jdd.nn import Model
 from jdd.nn.model import Variables
+from jdd.numbers import at_least
 from jdd.synthetic import Parametrisation
 from jdd.training import Augment, SGDRecipe, train_epochs
 
@@ -118,7 +120,9 @@ def network_matching(
       The method.
 
     Raises:
-      ValueError: if a batch or a loop count is below what it can be.
+      ValueError: if a batch or a loop count is below what it can be; from ``init``, if the table
+        has other classes or images than the network, or a class without images; from ``step``, if
+        the objective does not end in a scalar.
 
     Reference: Zhao, Mopuri, Bilen, ICLR 2021. Deviation: the original visits K + 1 networks and
     evaluates before the last update; this loop visits K.
@@ -137,14 +141,19 @@ def network_matching(
     >>> method.loops.total_updates
     10
     """
-    _check_at_least(1, real_batch=real_batch)
-    _check_at_least(1, **{"loops.networks": loops.networks, "loops.updates": loops.updates})
-    _check_at_least(0, **{"loops.net_epochs": loops.net_epochs})
+    for option, value, least in (
+        ("real_batch", real_batch, 1),
+        ("loops.networks", loops.networks, 1),
+        ("loops.updates", loops.updates, 1),
+        ("loops.net_epochs", loops.net_epochs, 0),
+    ):
+        at_least(option, value, least)
     recipe = net_recipe or SGDRecipe()
     policy = norm_policy or frozen_statistics()
     coupled = model.has_batch_stats and policy.coupled
 
     def init(key: Array, table: ClassTable) -> MatchingState:
+        _check_fits(model, table)
         start_key, network_key, objective_key, run_key = jax.random.split(key, 4)
         params = synthetic.init(start(start_key, table))
         return MatchingState(
@@ -171,7 +180,10 @@ def network_matching(
 
         def loss(synthetic_params: Any) -> tuple[Array, Any]:
             batch = Batch(*synthetic.decode(synthetic_params, decode_key))
-            return objective.apply(Pair(batch, real), state.objective, context)
+            value, after = objective.apply(Pair(batch, real), state.objective, context)
+            if not is_scalar(value):
+                raise ValueError(f"the objective of {name} must end in a scalar, and does not")
+            return value, after
 
         (value, objective_state), gradient = jax.value_and_grad(loss, has_aux=True)(state.synthetic)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.synthetic)
@@ -213,7 +225,12 @@ def network_matching(
     return Method(name, init, step, decode, loops)
 
 
-def _check_at_least(least: int, **values: int) -> None:
-    for option, value in values.items():
-        if value < least:
-            raise ValueError(f"{option} must be at least {least}, got {value}")
+def _check_fits(model: Model, table: ClassTable) -> None:
+    shape = table.images.shape[1:]
+    if (table.num_classes, shape) != (model.num_classes, model.image_shape):
+        raise ValueError(
+            f"{model.name} is for {model.num_classes} classes of images {model.image_shape}, "
+            f"the real set has {table.num_classes} classes of images {shape}"
+        )
+    if table.smallest < 1:
+        raise ValueError("every class needs real images, but a class of the table has none")

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from jdd.numbers import at_least
+
 _DC_TABLE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
 
@@ -107,8 +109,8 @@ class WarmUp(NamedTuple):
 
 
 def _from_table(table: dict[int, tuple[int, int]], ipc: int, networks: int) -> Loops:
-    if ipc < 1 or networks < 1:
-        raise ValueError(f"ipc and networks must be at least 1, got {ipc} and {networks}")
+    at_least("ipc", ipc, 1)
+    at_least("networks", networks, 1)
     known = sorted(table)
     if ipc in table:
         return Loops(networks, *table[ipc])

@@ -6,6 +6,7 @@ import jax
 from jax import Array
 
 from jdd.data.table import ClassTable, draw_indices, take
+from jdd.numbers import at_least
 
 
 def noise(key: Array, table: ClassTable, ipc: int) -> Array:
@@ -30,8 +31,7 @@ def noise(key: Array, table: ClassTable, ipc: int) -> Array:
     >>> noise(jax.random.key(0), class_table(split, 2, (0.5,), (0.5,)), 3).shape
     (2, 3, 8, 8, 1)
     """
-    if ipc < 1:
-        raise ValueError(f"ipc must be at least 1, got {ipc}")
+    at_least("ipc", ipc, 1)
     return jax.random.normal(key, (table.count.shape[0], ipc, *table.images.shape[1:]))
 
 
@@ -57,7 +57,7 @@ def real(key: Array, table: ClassTable, ipc: int) -> Array:
     >>> real(jax.random.key(0), class_table(split, 2, (0.5,), (0.5,)), 2).shape
     (2, 2, 8, 8, 1)
     """
-    if not 1 <= ipc <= table.smallest:
+    if at_least("ipc", ipc, 1) > table.smallest:
         raise ValueError(
             f"ipc must be between 1 and the smallest class ({table.smallest}), got {ipc}"
         )

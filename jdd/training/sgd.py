@@ -15,6 +15,7 @@ from jdd.data.batch import Batch
 from jdd.matching.gradients import default_micro_batch, streamed_value_and_gradient
 from jdd.nn import Model
 from jdd.nn.model import Variables
+from jdd.numbers import at_least, positive, share
 
 Augment = Callable[[Array, Array], Array]
 """``augment(key, images) -> images``, one call per minibatch."""
@@ -74,7 +75,7 @@ def train_epochs(
       ``(variables, records)``; records is None without ``record``.
 
     Raises:
-      ValueError: for an empty set, or a batch size below 1.
+      ValueError: for an empty set, images without labels, or a number that a recipe cannot have.
 
     >>> from jdd.nn import convnet
     >>> model = convnet(2, (8, 8, 1), width=4, depth=1)
@@ -93,8 +94,11 @@ def train_epochs(
     (4,)
     """
     n = images.shape[0]
-    if n < 1 or recipe.batch_size < 1:
-        raise ValueError(f"need images and a batch size, got {n} images, {recipe.batch_size}")
+    if n < 1 or labels.shape[:1] != (n,):
+        raise ValueError(f"need images with a label each, got {images.shape} and {labels.shape}")
+    _check_recipe(recipe)
+    if not isinstance(epochs, jax.Array):
+        at_least("epochs", epochs, 0)
     size = min(recipe.batch_size, n)
     full, rest = divmod(n, size)
     tx, step = _sgd(model, recipe, augment)
@@ -138,6 +142,14 @@ def train_epochs(
 
     carry, records = lax.scan(recorded, carry, jnp.arange(epochs, dtype=jnp.int32))
     return carry[0], records
+
+
+def _check_recipe(recipe: SGDRecipe) -> None:
+    at_least("batch_size", recipe.batch_size, 1)
+    if not isinstance(recipe.learning_rate, jax.Array):  # a learned one is traced
+        positive("learning_rate", recipe.learning_rate)
+    share("momentum", recipe.momentum)
+    share("weight_decay", recipe.weight_decay)
 
 
 def _sgd(

@@ -1,0 +1,263 @@
+"""What the command line refuses: exit code 2, one line that names the option, and no file is changed.
+
+What single commands say of single values is in the tests beside this one; here are the things that come
+from outside (data, sets, run directories, places) and options that contradict each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from jdd.artefact import DistilledSet, Metadata
+from jdd.cli.experiment import prepare
+from jdd.cli.options import Dc, NetworkOptions
+from jdd.cli.run_directory import RunDirectory
+
+IMAGES = np.arange(12 * 64, dtype=np.uint8).reshape(12, 8, 8, 1)
+LABELS = np.repeat(np.arange(2), (7, 5))
+DIGITS = tuple("0123456789")
+SMALL = "--width 4 --depth 1"
+
+
+def floats(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.float32)
+
+
+def with_nan(*shape: int) -> np.ndarray:
+    images = floats(*shape)
+    images.flat[3] = np.nan
+    return images
+
+
+def write_data(folder: Path) -> None:
+    """Archives that are wrong in one point each, by the name of that point."""
+    right = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS}
+    wrong = {
+        "right": {},
+        "nan": {"x_train": with_nan(12, 8, 8, 1)},
+        "float-labels": {"y_train": LABELS + 0.5},
+        "negative-labels": {"y_train": LABELS - 1},
+        "fewer-labels": {"y_train": LABELS[:5]},
+        "one-class": {"y_train": LABELS * 0, "y_test": LABELS * 0},
+        "empty-class": {"y_train": LABELS * 2, "y_test": LABELS * 2},
+        "constant": {"x_train": IMAGES * 0},
+        "other-test": {"x_test": IMAGES[:, :6]},
+        "no-test": {"x_test": IMAGES[:0], "y_test": LABELS[:0]},
+        "objects": {"y_train": np.array([{}] * 12)},
+        "flat": {"x_train": IMAGES.reshape(12, 64)},
+        "no-std": {"std": np.zeros(1)},
+        "oblong": {"x_train": IMAGES[:, :, :6], "x_test": IMAGES[:, :, :6]},
+    }
+    for name, changes in wrong.items():
+        np.savez(folder / f"{name}.npz", **(right | changes))
+    content = (folder / "right.npz").read_bytes()
+    (folder / "cut.npz").write_bytes(content[: len(content) // 2])
+    (folder / "text.npz").write_text("no archive")
+    (folder / "idx").mkdir()
+    (folder / "idx" / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0\0\x01")
+    (folder / "cifar").mkdir()
+    (folder / "cifar" / "data_batch_1.bin").write_bytes(b"123")
+    (folder / "cifar" / "test_batch.bin").write_bytes(b"123")
+
+
+def write_sets(folder: Path) -> None:
+    """Sets of the digits, one image per class, that are wrong in one point each."""
+    options = {"data": "digits", "width": 4, "depth": 1}
+
+    def metadata(**changes) -> Metadata:
+        given = {"class_names": DIGITS, "mean": (0.3,), "std": (0.4,), "options": options} | changes
+        return Metadata(
+            method="dc", dataset="digits", ipc=1, space="normalised", protocol="dc", **given
+        )
+
+    good = DistilledSet(floats(10, 8, 8, 1), np.arange(10), metadata())
+    good.save(folder / "good.safetensors")
+    rgb = metadata(mean=(0.3,) * 3, std=(0.4,) * 3)
+    DistilledSet(floats(10, 8, 8, 3), np.arange(10), rgb).save(folder / "rgb.safetensors")
+    letters = metadata(class_names=tuple("abcdefghij"))
+    DistilledSet(floats(10, 8, 8, 1), np.arange(10), letters).save(folder / "abc.safetensors")
+    deep = metadata(options=options | {"depth": 9})
+    DistilledSet(floats(10, 8, 8, 1), np.arange(10), deep).save(folder / "deep.safetensors")
+
+    header = {"jdd": good.metadata.to_json()}
+    tensors = {"images": good.images, "labels": good.labels}
+    wrong = {
+        "nan": {"images": with_nan(10, 8, 8, 1)},
+        "no-images": {"images": None},
+        "float-labels": {"labels": good.labels.astype(np.float32)},
+        "labels-beyond": {"labels": good.labels + 1},
+        "one-class": {"labels": good.labels * 0},
+        "two-channels": {"images": floats(10, 8, 8, 2)},
+    }
+    for name, changes in wrong.items():
+        kept = {k: v for k, v in (tensors | changes).items() if v is not None}
+        safetensors.numpy.save_file(kept, folder / f"{name}.safetensors", metadata=header)
+    safetensors.numpy.save_file(tensors, folder / "others.safetensors")
+    newer = {"jdd": json.dumps(json.loads(header["jdd"]) | {"format_version": 9})}
+    safetensors.numpy.save_file(tensors, folder / "newer.safetensors", metadata=newer)
+    content = (folder / "good.safetensors").read_bytes()
+    (folder / "cut.safetensors").write_bytes(content[:-9])
+    changed = content[:-9] + bytes([content[-9] ^ 64]) + content[-8:]
+    (folder / "changed.safetensors").write_bytes(changed)
+    (folder / "good.png").write_bytes(b"mine")
+
+
+def write_runs(folder: Path) -> None:
+    """A run of DC on digits that has just begun, and two that are damaged."""
+    options = prepare(Dc(network=NetworkOptions(width=4, depth=1))).options
+    config = {"options": options, "versions": {}, "device": {}}
+    for name in ("begun", "no-config", "no-checkpoint"):
+        with RunDirectory.open(folder / name, config, resume=False):
+            pass
+    (folder / "no-config" / "config.json").write_text('{"options": ')
+    step = folder / "no-checkpoint" / "checkpoints" / "7"
+    step.mkdir(parents=True)
+    (step / "_CHECKPOINT_METADATA").write_text("{")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    write_data(folder)
+    write_sets(folder)
+    write_runs(folder)
+    return folder
+
+
+# A command of the folder W, and words of what it says.
+CASES = [
+    # data
+    ("distill dsa --data npz:W/nan.npz --out W/new", ["nan.npz", "x_train", "--data"]),
+    ("distill dsa --data npz:W/float-labels.npz --out W/new", ["y_train must be integers"]),
+    ("distill dc --data npz:W/negative-labels.npz --out W/new", ["y_train must not be negative"]),
+    ("distill dc --data npz:W/fewer-labels.npz --out W/new", ["12 images but 5 labels", "--data"]),
+    ("distill dc --data npz:W/one-class.npz --out W/new", ["at least 2 classes", "--classes"]),
+    ("distill dc --data npz:W/empty-class.npz --out W/new", ["no train image of 1", "--data"]),
+    ("distill dc --data npz:W/constant.npz --out W/new", ["std must be positive", "--data"]),
+    ("distill dc --data npz:W/other-test.npz --out W/new", ["test images (6, 8, 1)", "--data"]),
+    ("distill dc --data npz:W/no-test.npz --out W/new", ["test split is empty", "--data"]),
+    ("distill dc --data npz:W/objects.npz --out W/new", ["allow_pickle=False", "--data"]),
+    ("distill dc --data npz:W/flat.npz --out W/new", ["uint8 [N, H, W]", "(12, 64)", "--data"]),
+    ("distill dc --data npz:W/no-std.npz --out W/new", ["std must be positive", "--data"]),
+    ("distill dc --data npz:W/cut.npz --out W/new", ["cut.npz: cannot be read", "--data"]),
+    ("distill dc --data npz:W/text.npz --out W/new", ["text.npz: cannot be read", "--data"]),
+    ("distill dc --data npz:W --out W/new", ["cannot be read", "--data"]),
+    ("distill dc --data npz:~nobody-of-this-name/a.npz --out W/new", ["home", "--data"]),
+    ("distill dc --data npz:W/absent.npz --out W/new", ["no such file", "--data"]),
+    ("distill dc --data folder:W/right.npz --out W/new", ["no train folder", "--data"]),
+    ("distill dc --data idx:W/idx --out W/new", ["train-labels-idx1-ubyte", "--data"]),
+    ("distill dc --data cifar:W/cifar --out W/new", ["data_batch_1.bin", "records", "--data"]),
+    ("distill dc --data nppz:W/right.npz --out W/new", ["did you mean 'npz'?", "--data"]),
+    ("distill dc --data npz:W/right.npz --ipc 6 --out W/new", ["from 1 to 5", "--ipc"]),
+    ("distill dsa --data npz:W/oblong.npz --out W/new --width 4 --depth 1", ["square", "8x6"]),
+    ("distill dc --classes 0 0 --out W/new", ["class given twice: 0", "--classes"]),
+    ("distill dc --classes 0 99 --out W/new", ["99 is out of range 0 to 9", "--classes"]),
+    # contradictions and numbers
+    ("distill dsa --updates 1 --net-epochs 3 --out W/new", ["no effect", "--net-epochs"]),
+    ("distill dsa --norm group --width 6 --out W/new", ["multiple of 4", "--width, --norm"]),
+    ("distill dsa --norm none --eval-norm group --width 6 --out W/new", ["--eval-norm"]),
+    ("distill dsa --strategy crop_flop --out W/new", ["'flop'", "--strategy"]),
+    ("distill dc --learning-rate inf --out W/new", ["finite", "--learning-rate"]),
+    ("distill dc --momentum=-0.1 --out W/new", ["at least 0", "--momentum"]),
+    ("distill dc --momentum nan --out W/new", ["at least 0", "--momentum"]),
+    ("distill dc --save-every nan --out W/new", ["at least 0", "--save-every"]),
+    ("distill dc --over-classes 1.5 --out W/new", ["whole number", "--over-classes"]),
+    ("distill dc --seed 4294967296 --out W/new", ["4294967295", "--seed"]),
+    ("distill dc --ipc 1.5 --out W/new", ["not a whole number", "--ipc"]),
+    ("distill dc --learning-rate 0,1 --out W/new", ["not a number", "--learning-rate"]),
+    ("distill dc --resume yes --out W/new", ["yes"]),
+    ("distill dc --out", ["--out"]),
+    # places and runs
+    ("distill dc SMALL --out W/good.png/run", ["cannot write in", "--out"]),
+    ("distill dc --out W/good.png", ["already exists", "--out"]),
+    ("distill dc --out W/begun", ["already exists", "--resume", "--out"]),
+    ("distill dc --out ~nobody-of-this-name/run", ["home", "--out"]),
+    ("distill dc --out W/LONG", ["name too long", "--out"]),
+    ("distill dc --resume --out W/absent", ["there is no run", "--resume"]),
+    ("distill dc --resume --out W", ["there is no run", "--resume"]),
+    ("distill dc --resume --out W/begun SMALL --ipc 2", ["has ipc 1, not 2", "--ipc"]),
+    ("distill dc --resume --out W/begun SMALL --momentum 0.9", ["momentum 0.5, not 0.9"]),
+    ("distill dc --resume --out W/begun SMALL --classes 1 2", ["classes", "--classes"]),
+    ("distill dsa --resume --out W/begun SMALL", ['has method "dc", not "dsa"', "METHOD"]),
+    ("distill dc --resume --out W/no-config SMALL", ["cannot read", "config.json", "--resume"]),
+    ("distill dc --resume --out W/no-checkpoint SMALL", ["no checkpoint in", "7: ", "--resume"]),
+    # sets
+    ("evaluate W/cut.safetensors", ["cut.safetensors: not a whole", "SET"]),
+    ("evaluate W/changed.safetensors", ["changed.safetensors: not what was saved", "SET"]),
+    ("evaluate W/good.png", ["good.png: not a whole", "SET"]),
+    ("evaluate W/others.safetensors", ["not a distilled set", "SET"]),
+    ("evaluate W/newer.safetensors", ["format version 9 is newer", "SET"]),
+    ("evaluate W/nan.safetensors", ["images hold 1 values", "not finite", "SET"]),
+    ("evaluate W/no-images.safetensors", ["holds no images", "SET"]),
+    ("evaluate W/float-labels.safetensors", ["hard labels are float32", "SET"]),
+    ("evaluate W/labels-beyond.safetensors", ["from 1 to 10", "SET"]),
+    ("evaluate W/one-class.safetensors", ["class '0' has 10 images", "SET"]),
+    ("evaluate W/two-channels.safetensors", ["2 channels", "SET"]),
+    ("evaluate W/rgb.safetensors", ["(8, 8, 3)", "(8, 8, 1)", "--data"]),
+    ("evaluate W/abc.safetensors", ["classes are not those of digits", "--data"]),
+    ("evaluate W/deep.safetensors", ["depth may be at most", "--depth"]),
+    ("evaluate W/begun", ["no set.safetensors", "SET"]),
+    ("evaluate ~nobody-of-this-name/a", ["home", "SET"]),
+    ("evaluate W/good.safetensors --data npz:W/right.npz", ["classes are not those", "--data"]),
+    ("evaluate W/good.safetensors --ipc 0", ["goes with random only", "--ipc"]),
+    ("evaluate W/good.safetensors --classes 1 2", ["goes with random only", "--classes"]),
+    ("evaluate W/good.safetensors --sets 2", ["goes with random only", "--sets"]),
+    ("evaluate W/good.safetensors --protocol dcc", ["did you mean 'dc'?", "--protocol"]),
+    ("evaluate W/good.safetensors --networks=-1", ["at least 1", "--networks"]),
+    ("evaluate W/good.safetensors --seed=-1", ["from 0", "--seed"]),
+    ("evaluate W/good.safetensors --out W/good.json", ["already exists", "--out"]),
+    ("evaluate W/good.safetensors --out W/begun", ["is a folder", "--out"]),
+    ("evaluate W/good.safetensors --out W/good.png/a.json", ["no folder", "--out"]),
+    ("evaluate W/good.safetensors --out /proc/a.json", ["--out"]),
+    ("evaluate W/good.safetensors --out W/LONG", ["name too long", "--out"]),
+    ("evaluate random --baseline none", ["distilled set only", "--baseline"]),
+    ("evaluate random --data npz:W/right.npz --ipc 6", ["from 1 to 5", "--ipc"]),
+    ("evaluate random random", ["random"]),
+    ("evaluate", ["needs SET"]),
+    # pictures
+    ("show W/changed.safetensors", ["not what was saved", "SET"]),
+    ("show W/absent.safetensors", ["no such file", "SET"]),
+    ("show W/good.safetensors", ["good.png already exists", "--out"]),
+    ("show W/good.safetensors --overwrite --out W/good.safetensors", ["end in .png", "--out"]),
+    ("show W/good.safetensors --overwrite --out W/good.json", ["end in .png", "--out"]),
+    ("show W/good.safetensors --out W/good.png/a.png", ["no folder", "--out"]),
+    ("show W/good.safetensors --out /proc/a.png", ["--out"]),
+]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All but the name of the process that was last at work in a run."""
+    there = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path): path.read_bytes() for path in there}
+
+
+@pytest.fixture
+def unchanged(world: Path) -> Iterator[None]:
+    before = files(world)
+    yield
+    assert files(world) == before
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize(("command", "words"), CASES, ids=[command for command, _ in CASES])
+def test_bad_input_is_one_clear_line(cli, refused, world, command, words):
+    written = command.replace("SMALL", SMALL).replace("LONG", "x" * 300)
+    outcome = cli(*written.replace("W/", f"{world}/").replace("W ", f"{world} ").split())
+    assert refused(outcome, *words), outcome
+    assert not (world / "new").exists()
+
+
+def test_a_set_that_says_strange_things_of_itself_is_shown(cli, world, tmp_path):
+    results = {"a": {"mean": "high", "std": 0, "networks": 1, "protocol": "dc"}, "b": [1], "c": {}}
+    metadata = Metadata(
+        *("dc", "toy", ("cat", "dog"), 1, "normalised", (0.5,), (0.25,)), results=results
+    )
+    file = DistilledSet(floats(2, 8, 8, 1), np.arange(2), metadata).save(tmp_path / "a.safetensors")
+    outcome = cli("show", file)
+    assert outcome.code == 0 and "high" not in outcome.out, outcome

@@ -1,0 +1,565 @@
+"""What the API refuses: a ``ValueError`` of one line that names what is wrong, and no file is changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace as Toy
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import safetensors.numpy
+
+from jdd import augment, data, evaluate, interop, losses, matching, methods, nn, synthetic, training
+from jdd.artefact import Augmentation, DistilledSet, Metadata
+from jdd.augment import ops
+from jdd.checkpoint import Checkpoints
+
+KEY = jax.random.key(0)
+NAN = float("nan")
+IMAGES = np.arange(12 * 64, dtype=np.uint8).reshape(12, 8, 8, 1)
+LABELS = np.repeat(np.arange(2, dtype=np.int32), (7, 5))
+FLOATS = jnp.zeros((2, 8, 8, 1))
+METADATA = Metadata("dsa", "toy", ("cat", "dog"), 1, "normalised", (0.5,), (0.25,))
+QUICK = evaluate.Protocol("quick", epochs=1)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """What is right, so that each case can be wrong in one point; some of it in a folder."""
+    folder = tmp_path_factory.mktemp("toy")
+    distilled = DistilledSet(np.zeros((2, 8, 8, 1), np.float32), np.arange(2), METADATA)
+    distilled.save(folder / "set.safetensors")
+    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints.save(1, {"x": jnp.ones(2)}, {"ipc": 1})
+    split = data.Split(IMAGES, LABELS)
+    model = nn.convnet(2, (8, 8, 1), width=4, depth=1)
+    return Toy(
+        split=split,
+        dataset=data.Dataset("toy", split, split, ("cat", "dog"), (0.5,), (0.25,)),
+        table=data.class_table(split, 2, (0.5,), (0.25,)),
+        three=data.class_table(data.Split(IMAGES, LABELS * 2), 3, (0.5,), (0.25,)),
+        model=model,
+        variables=model.init(KEY),
+        distilled=distilled,
+        folder=folder,
+        checkpoints=checkpoints,
+    )
+
+
+def npz(toy: Toy, **changes: Any) -> data.Dataset:
+    arrays = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS}
+    np.savez(toy.folder / "own.npz", **(arrays | changes))
+    return data.load_dataset(f"npz:{toy.folder / 'own.npz'}")
+
+
+def rewritten(toy: Toy, *, without: str = "", **changes: Any) -> DistilledSet:
+    """The set with other tensors, as somebody else would write it."""
+    tensors = {"images": toy.distilled.images, "labels": toy.distilled.labels} | changes
+    tensors.pop(without, None)
+    header = {"jdd": toy.distilled.metadata.to_json()}
+    safetensors.numpy.save_file(tensors, toy.folder / "b.safetensors", metadata=header)
+    return DistilledSet.load(toy.folder / "b.safetensors")
+
+
+def damaged(toy: Toy, change: Callable[[bytes], bytes]) -> DistilledSet:
+    (toy.folder / "b.safetensors").write_bytes(
+        change((toy.folder / "set.safetensors").read_bytes())
+    )
+    return DistilledSet.load(toy.folder / "b.safetensors")
+
+
+def distilled(
+    toy: Toy, images: Any = None, labels: Any = None, tensors: Any = None, **metadata: Any
+) -> DistilledSet:
+    return DistilledSet(
+        toy.distilled.images if images is None else images,
+        toy.distilled.labels if labels is None else labels,
+        dataclasses.replace(METADATA, **metadata),
+        tensors or {},
+    )
+
+
+def evaluated(toy: Toy, images: Any = FLOATS, labels: Any = (0, 1), **options: Any):
+    given = {"model": toy.model, "test": toy.table, "protocol": QUICK} | options
+    return evaluate.evaluate(KEY, images=images, labels=np.asarray(labels), **given)
+
+
+def trained(toy: Toy, images: Any = FLOATS, labels: Any = (0, 1), epochs: Any = 1, **recipe: Any):
+    return training.train_epochs(
+        KEY,
+        toy.model,
+        toy.variables,
+        images,
+        jnp.asarray(labels),
+        training.SGDRecipe(**recipe),
+        epochs=epochs,
+    )
+
+
+def stepped(toy: Toy, objective: matching.Stage) -> Any:
+    method = methods.network_matching(
+        "own",
+        model=toy.model,
+        objective=objective,
+        synthetic=synthetic.pixels,
+        start=lambda key, table: synthetic.noise(key, table, 1),
+        optimizer=optax.sgd(0.1),
+        loops=methods.Loops(1, 1, 0),
+    )
+    return jax.eval_shape(method.step, method.init(KEY, toy.table), toy.table)
+
+
+def matched(toy: Toy, stage: matching.Stage, synthetic_side: Any, real_side: Any) -> Any:
+    context = matching.Context(*toy.model.frozen(toy.variables), KEY)
+    return matching.value_of(stage, matching.Pair(synthetic_side, real_side), context)
+
+
+def stacked(classes: int, n: int = 1) -> matching.Batch:
+    labels = jnp.tile(jnp.arange(classes)[:, None], (1, n))
+    return matching.Batch(jnp.zeros((classes, n, 8, 8, 1)), labels)
+
+
+def flip(place: float) -> Callable[[bytes], bytes]:
+    """Changes one byte, at a share of the length."""
+
+    def change(content: bytes) -> bytes:
+        i = int(place * (len(content) - 1))
+        return content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :]
+
+    return change
+
+
+def with_nan(images: Any) -> np.ndarray:
+    images = np.array(images, np.float32)
+    images.flat[3] = np.nan
+    return images
+
+
+# id: (call, words of the message)
+CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
+    # losses
+    "cross entropy of float labels": (
+        lambda t: losses.cross_entropy(jnp.zeros((2, 3)), jnp.zeros(2)),
+        ["hard labels must be integers", "float32"],
+    ),
+    "cross entropy of soft labels of other classes": (
+        lambda t: losses.cross_entropy(jnp.zeros((2, 3)), jnp.zeros((2, 4))),
+        ["(2, 3)", "(2, 4)"],
+    ),
+    "cross entropy of fewer labels": (
+        lambda t: losses.cross_entropy(jnp.zeros((2, 3)), jnp.zeros(1, int)),
+        ["(2, 3)", "(1,)"],
+    ),
+    "distance of other layers": (
+        lambda t: losses.layerwise_cosine({"a": FLOATS}, {"a": FLOATS, "b": FLOATS}),
+        ["same pytree structure"],
+    ),
+    "distance of other shapes": (
+        lambda t: losses.squared_error(FLOATS, FLOATS[:1]),
+        ["equal shapes", "(1, 8, 8, 1)"],
+    ),
+    # augment
+    "dsa on bytes": (
+        lambda t: augment.dsa(KEY, IMAGES, "color", siamese=True),
+        ["floats", "uint8"],
+    ),
+    "dsa on oblong images": (
+        lambda t: augment.dsa(KEY, FLOATS[:, :6], "crop_rotate", siamese=False),
+        ["square", "(2, 6, 8, 1)"],
+    ),
+    "dsa by an unknown op": (
+        lambda t: augment.dsa(KEY, FLOATS, "crop_rotat", siamese=True),
+        ["'rotat'", "did you mean 'rotate'?"],
+    ),
+    "dsa on one image": (
+        lambda t: augment.dsa(KEY, FLOATS[0], "flip", siamese=True),
+        ["[N, H, W, C]", "(8, 8, 1)"],
+    ),
+    "dc's augmentation on bytes": (
+        lambda t: augment.dc_augment(KEY, IMAGES),
+        ["floats", "uint8"],
+    ),
+    "dc's augmentation on oblong images": (
+        lambda t: augment.dc_augment(KEY, FLOATS[:, :, :6]),
+        ["square", "(2, 8, 6, 1)"],
+    ),
+    "dc's augmentation by an op of dsa": (
+        lambda t: augment.dc_augment(KEY, FLOATS, "crop_flip"),
+        ["'flip'", "allowed: crop, scale, rotate, noise"],
+    ),
+    "a negative strength": (lambda t: augment.DSARatios(rotate=-1.0), ["rotate", "-1.0"]),
+    "a strength that is nan": (lambda t: augment.DSARatios(cutout=NAN), ["cutout", "nan"]),
+    "a crop of nothing": (lambda t: augment.DCRatios(crop=0), ["crop", "at least 1"]),
+    "more parameters than images": (
+        lambda t: ops.crop(FLOATS, jnp.zeros(3, int), 0),
+        ["one value per image (2,)", "(3,)"],
+    ),
+    "a negative hole": (lambda t: ops.cutout(FLOATS, 1, 1, -3), ["size", "at least 0", "-3"]),
+    # data
+    "labels of floats": (
+        lambda t: data.Split(IMAGES, LABELS.astype(np.float32)),
+        ["labels must be", "int32", "float32"],
+    ),
+    "pixels that are nan": (
+        lambda t: data.Split(with_nan(IMAGES), LABELS),
+        ["images must be", "uint8", "float32"],
+    ),
+    "an empty class": (
+        lambda t: dataclasses.replace(t.dataset, class_names=("cat", "dog", "emu")),
+        ["no train image of emu"],
+    ),
+    "statistics of another number of channels": (
+        lambda t: dataclasses.replace(t.dataset, mean=(0.5, 0.5, 0.5)),
+        ["mean must be 1 finite"],
+    ),
+    "an unknown class": (lambda t: t.dataset.restrict(["dgo"]), ["did you mean 'dog'?"]),
+    "a table with a std of zero": (
+        lambda t: data.class_table(t.split, 2, (0.5,), (0.0,)),
+        ["std positive", "(0.0,)"],
+    ),
+    "a table with a mean that is nan": (
+        lambda t: data.class_table(t.split, 2, (NAN,), (0.5,)),
+        ["mean must be finite", "nan"],
+    ),
+    "a table of fewer classes": (
+        lambda t: data.class_table(t.split, 1, (0.5,), (0.5,)),
+        ["labels run from 0 to 1", "0 to 0"],
+    ),
+    "a draw of nothing": (lambda t: data.draw_indices(KEY, t.table, 0), ["n must be at least 1"]),
+    "normalising what is normalised": (
+        lambda t: data.normalise(FLOATS, (0.5,), (0.5,)),
+        ["uint8", "float32"],
+    ),
+    "an unknown data set": (
+        lambda t: data.load_dataset("fashion-mnist"),
+        ["did you mean 'fashion_mnist'?"],
+    ),
+    "the home of nobody": (
+        lambda t: data.load_dataset("npz:~nobody-of-this-name/a.npz"),
+        ["npz:~nobody", "home"],
+    ),
+    "an archive with pixels that are nan": (
+        lambda t: npz(t, x_train=with_nan(IMAGES)),
+        ["own.npz", "x_train"],
+    ),
+    "an archive with labels of floats": (
+        lambda t: npz(t, y_train=LABELS + 0.5),
+        ["own.npz", "y_train must be integers", "float64"],
+    ),
+    "an archive with fewer labels": (
+        lambda t: npz(t, y_test=LABELS[:3]),
+        ["own.npz", "12 images but 3 labels"],
+    ),
+    "an archive without a color": (
+        lambda t: npz(t, x_train=IMAGES * 0, x_test=IMAGES * 0),
+        ["std must be positive"],
+    ),
+    # nn
+    "a network for one class": (lambda t: nn.convnet(1, (8, 8, 1)), ["num_classes", "at least 2"]),
+    "a network for flat images": (lambda t: nn.convnet(2, (64,)), ["image_shape", "(64,)"]),  # type: ignore[arg-type]
+    "a network too deep for the images": (
+        lambda t: nn.convnet(2, (8, 8, 3), depth=4),
+        ["8x8", "depth may be at most 3"],
+    ),
+    "an unknown norm": (lambda t: nn.convnet(2, (8, 8, 1), norm="bach"), ["did you mean 'batch'?"]),
+    "groups that do not divide the width": (
+        lambda t: nn.convnet(2, (8, 8, 1), width=6, norm="group"),
+        ["multiple of 4", "6"],
+    ),
+    "images of another size": (
+        lambda t: t.model.apply(t.variables, FLOATS[:, :4]),
+        ["takes images [n, 8, 8, 1]", "(2, 4, 8, 1)"],
+    ),
+    "a state dict without layers": (
+        lambda t: interop.params_from_torch(t.model, {}),
+        ["layer"],
+    ),
+    # matching
+    "a micro-batch of nothing": (
+        lambda t: matching.gradients(real_micro_batch=0),
+        ["real_micro_batch", "at least 1"],
+    ),
+    "a siamese op that is unknown": (
+        lambda t: matching.siamese("colour"),
+        ["did you mean 'color'?"],
+    ),
+    "a chain of nothing": (lambda t: matching.chain(), ["chain needs at least one stage"]),
+    "classes by an unknown strategy": (
+        lambda t: matching.per_class(matching.gradients(), over_classes="vamp"),
+        ["over_classes", "'vamp'"],
+    ),
+    "sides of different classes": (
+        lambda t: matched(t, matching.per_class(matching.gradients()), stacked(2), stacked(3)),
+        ["2 classes", "3"],
+    ),
+    "an empty batch": (
+        lambda t: matched(
+            t,
+            matching.gradients(),
+            *[matching.Batch(FLOATS[:0], jnp.zeros(0, int)), stacked(2).of_class(0)],
+        ),
+        ["empty batch"],
+    ),
+    "a sum of what is no number": (
+        lambda t: matched(t, matching.add(matching.siamese("none")), stacked(2), stacked(2)),
+        ["add", "scalar", "stage 0"],
+    ),
+    # synthetic
+    "noise for no image": (lambda t: synthetic.noise(KEY, t.table, 0), ["ipc", "at least 1"]),
+    "half an image per class": (
+        lambda t: synthetic.real(KEY, t.table, 1.5),  # type: ignore[arg-type]
+        ["ipc must be a whole number", "1.5"],
+    ),
+    "more images than the smallest class has": (
+        lambda t: synthetic.real(KEY, t.table, 6),
+        ["smallest class (5)", "6"],
+    ),
+    "images without classes": (
+        lambda t: synthetic.pixels.init(FLOATS),
+        ["[C, ipc, H, W, channels]", "(2, 8, 8, 1)"],
+    ),
+    # training
+    "training on nothing": (lambda t: trained(t, FLOATS[:0], np.zeros(0, int)), ["need images"]),
+    "training with fewer labels": (lambda t: trained(t, labels=[0]), ["label each", "(1,)"]),
+    "a negative rate of training": (
+        lambda t: trained(t, learning_rate=-0.1),
+        ["learning_rate", "above 0", "-0.1"],
+    ),
+    "a momentum of one": (lambda t: trained(t, momentum=1.0), ["momentum", "below 1"]),
+    "a negative decay": (lambda t: trained(t, weight_decay=-1e-3), ["weight_decay", "-0.001"]),
+    "minibatches of nothing": (lambda t: trained(t, batch_size=0), ["batch_size", "at least 1"]),
+    "fewer epochs than none": (lambda t: trained(t, epochs=-1), ["epochs", "at least 0", "-1"]),
+    # methods
+    "no image per class": (
+        lambda t: methods.dsa(t.model, 0, loops=methods.Loops(1, 1, 0)),
+        ["ipc must be at least 1, got 0"],
+    ),
+    "a negative rate of the images": (
+        lambda t: methods.dc(t.model, 1, learning_rate=-0.1),
+        ["learning_rate must be above 0", "-0.1"],
+    ),
+    "a rate that is nan": (
+        lambda t: methods.dsa(t.model, 1, learning_rate=NAN),
+        ["learning_rate", "nan"],
+    ),
+    "a rate that is text": (
+        lambda t: methods.dsa(t.model, 1, learning_rate="0.1"),  # type: ignore[arg-type]
+        ["learning_rate", "'0.1'"],
+    ),
+    "a negative momentum": (
+        lambda t: methods.dc(t.model, 1, momentum=-0.5),
+        ["momentum must be at least 0", "-0.5"],
+    ),
+    "a method by an unknown strategy": (
+        lambda t: methods.dsa(t.model, 1, strategy="flop"),
+        ["'flop'", "did you mean"],
+    ),
+    "half a network": (
+        lambda t: methods.dc(t.model, 1, loops=methods.Loops(0.5, 1, 0)),  # type: ignore[arg-type]
+        ["loops.networks", "whole number", "0.5"],
+    ),
+    "no real image": (lambda t: methods.dc(t.model, 1, real_batch=0), ["real_batch", "at least 1"]),
+    "loops for half an image": (lambda t: methods.dc_loops(1.5), ["ipc", "whole number"]),  # type: ignore[arg-type]
+    "a table of other classes": (
+        lambda t: methods.dc(t.model, 1).init(KEY, t.three),
+        ["2 classes", "the real set has 3 classes"],
+    ),
+    "a table of other images": (
+        lambda t: methods.dc(nn.convnet(2, (8, 8, 3), width=4, depth=1), 1).init(KEY, t.table),
+        ["(8, 8, 3)", "(8, 8, 1)"],
+    ),
+    "a table with an empty class": (
+        lambda t: methods.dc(nn.convnet(3, (8, 8, 1), width=4, depth=1), 1).init(KEY, t.three),
+        ["every class needs real images"],
+    ),
+    "an objective that is no number": (
+        lambda t: stepped(t, matching.per_class(matching.gradients())),
+        ["objective of own must end in a scalar"],
+    ),
+    "dispatches of nothing": (lambda t: methods.advance(methods.dc(t.model, 1), 0), ["at least 1"]),
+    "more steps than a dispatch takes": (
+        lambda t: methods.advance(methods.dc(t.model, 1), 2)(None, t.table, np.int64(3)),  # type: ignore[arg-type]
+        ["0 to 2 steps", "3"],
+    ),
+    # evaluate
+    "labels out of range": (lambda t: evaluated(t, labels=[0, 2]), ["from 0 to 2", "0 to 1"]),
+    "negative labels": (lambda t: evaluated(t, labels=[0, -1]), ["from -1 to 0"]),
+    "labels that are floats": (lambda t: evaluated(t, labels=[0.0, 1.0]), ["integers", "float32"]),
+    "fewer labels than images": (lambda t: evaluated(t, labels=[0]), ["integers [2]", "(1,)"]),
+    "soft labels of other classes": (
+        lambda t: evaluated(t, labels=np.ones((2, 3))),
+        ["probabilities [2, 2]", "(2, 3)"],
+    ),
+    "soft labels that are nan": (
+        lambda t: evaluated(t, labels=np.full((2, 2), NAN)),
+        ["labels hold 4 values", "not finite"],
+    ),
+    "images that are nan": (
+        lambda t: evaluated(t, with_nan(FLOATS)),
+        ["images hold 1 values", "not finite"],
+    ),
+    "images that are bytes": (lambda t: evaluated(t, IMAGES[:2]), ["normalised floats", "uint8"]),
+    "oblong images": (lambda t: evaluated(t, FLOATS[:, :6]), ["takes images", "(2, 6, 8, 1)"]),
+    "no images": (lambda t: evaluated(t, FLOATS[:0], np.zeros(0, int)), ["(0, 8, 8, 1)"]),
+    "a test set of other classes": (
+        lambda t: evaluated(t, test=t.three),
+        ["2 classes", "the test set has 3 classes"],
+    ),
+    "no network": (lambda t: evaluated(t, num_networks=0), ["num_networks", "at least 1"]),
+    "networks by an unknown strategy": (
+        lambda t: evaluated(t, over_seeds="vmp"),
+        ["over_seeds", "'vmp'"],
+    ),
+    "a protocol without epochs": (lambda t: evaluate.Protocol("x", epochs=0), ["epochs"]),
+    "a protocol with half an epoch": (
+        lambda t: evaluate.Protocol("x", epochs=1.5),  # type: ignore[arg-type]
+        ["epochs", "whole number"],
+    ),
+    "a protocol of infinite rate": (
+        lambda t: evaluate.Protocol("x", epochs=1, learning_rate=float("inf")),
+        ["learning_rate", "finite", "inf"],
+    ),
+    "a protocol with too much momentum": (
+        lambda t: evaluate.Protocol("x", epochs=1, momentum=1.0),
+        ["momentum", "below 1"],
+    ),
+    "a protocol by an unknown op": (
+        lambda t: evaluate.Protocol("x", epochs=1, augmentation="rotat"),
+        ["did you mean 'rotate'?"],
+    ),
+    "a protocol by an unknown augmenter": (
+        lambda t: evaluate.Protocol("x", epochs=1, augmenter="das"),
+        ["did you mean 'dsa'?"],
+    ),
+    "accuracy of no image at a time": (
+        lambda t: evaluate.accuracy(t.model, t.variables, t.table, micro_batch=0),
+        ["micro_batch", "at least 1"],
+    ),
+    "a baseline above the smallest class": (
+        lambda t: evaluate.random_real(KEY, t.table, 6),
+        ["smallest class (5)", "6"],
+    ),
+    # artefact
+    "a set with pixels that are nan": (
+        lambda t: distilled(t, images=with_nan(FLOATS)),
+        ["images hold 1 values", "not finite"],
+    ),
+    "a set with labels of floats": (
+        lambda t: distilled(t, labels=np.zeros(2, np.float32)),
+        ["hard labels are float32"],
+    ),
+    "a set that lacks a class": (
+        lambda t: distilled(t, labels=np.zeros(2, int)),
+        ["class 'cat' has 2 images, but ipc is 1"],
+    ),
+    "a set with a class named twice": (
+        lambda t: distilled(t, class_names=("cat", "cat")),
+        ["class_names repeats 'cat'"],
+    ),
+    "a set of no image per class": (lambda t: distilled(t, ipc=0), ["ipc is 0"]),
+    "a set in an unknown space": (
+        lambda t: distilled(t, space="normalized"),
+        ["did you mean 'normalised'?"],
+    ),
+    "a set with an augmentation without a name": (lambda t: Augmentation(""), ["empty"]),
+    "a set with a tensor of text": (
+        lambda t: distilled(t, tensors={"bases": np.array(["a"])}),
+        ["bases are <U1", "not numbers"],
+    ),
+    "a set with a tensor that is nan": (
+        lambda t: distilled(t, tensors={"bases": np.array([NAN])}),
+        ["bases hold 1 values", "not finite"],
+    ),
+    "a set over another": (
+        lambda t: t.distilled.save(t.folder / "set.safetensors"),
+        ["set.safetensors already exists"],
+    ),
+    "a set in a file": (
+        lambda t: t.distilled.save(t.folder / "set.json" / "a.safetensors"),
+        ["there is no folder", "set.json"],
+    ),
+    "a file without labels": (lambda t: rewritten(t, without="labels"), ["holds no labels"]),
+    "a file with other labels": (
+        lambda t: rewritten(t, labels=np.array([0, 2])),
+        ["from 0 to 2", "2 classes"],
+    ),
+    "a file with pixels that are nan": (
+        lambda t: rewritten(t, images=with_nan(FLOATS)),
+        ["b.safetensors", "images hold 1 values"],
+    ),
+    "a file with more channels than its metadata": (
+        lambda t: rewritten(t, images=np.zeros((2, 8, 8, 3), np.float32)),
+        ["3 channels", "mean and std have 1"],
+    ),
+    "a file cut short": (
+        lambda t: damaged(t, lambda content: content[:-10]),
+        ["b.safetensors", "not a whole safetensors file"],
+    ),
+    "a file with a longer header than it has": (
+        lambda t: damaged(t, lambda content: b"\xff\xff\xff\x7f" + content[4:]),
+        ["b.safetensors", "not a whole safetensors file"],
+    ),
+    "a file with a changed pixel": (
+        lambda t: damaged(t, flip(0.9)),
+        ["b.safetensors", "not what was saved"],
+    ),
+    "a file with a changed description": (
+        lambda t: damaged(t, lambda content: content.replace(b"toy", b"boy")),
+        ["b.safetensors", "not what was saved"],
+    ),
+    "metadata that is no JSON": (lambda t: Metadata.from_json("{"), ["not JSON"]),
+    "metadata of tomorrow": (
+        lambda t: Metadata.from_json(json.dumps({"format_version": 9})),
+        ["format version 9 is newer"],
+    ),
+    # checkpoint
+    "a checkpoint of other settings": (
+        lambda t: t.checkpoints.restore(None, {"x": jnp.ones(2)}, config={"ipc": 2}),
+        ["another config: ipc was 1, is 2"],
+    ),
+    "a checkpoint of another state": (
+        lambda t: t.checkpoints.restore(None, {"x": jnp.ones(3)}),
+        ["state['x'] is float32[3] here, but float32[2]"],
+    ),
+    "a checkpoint of an earlier step": (
+        lambda t: t.checkpoints.save(1, {"x": jnp.ones(2)}, {}),
+        ["step 1", "not after the latest checkpoint, 1"],
+    ),
+    "a checkpoint of what is no array": (
+        lambda t: t.checkpoints.save(2, {"x": 1.0}, {}),
+        ["state['x'] is of type float"],
+    ),
+    "a checkpoint with settings that are no JSON": (
+        lambda t: t.checkpoints.save(2, {"x": jnp.ones(2)}, {"rate": NAN}),
+        ["must be JSON"],
+    ),
+    "checkpoints of which none stays": (
+        lambda t: Checkpoints(t.folder, keep=0),
+        ["keep is 0"],
+    ),
+}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    made = ("own.npz", "b.safetensors")
+    there = [path for path in folder.rglob("*") if path.is_file() and path.name not in made]
+    return {str(path): path.read_bytes() for path in there}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_clear_line(toy: Toy, case: str) -> None:
+    call, words = CASES[case]
+    before = files(toy.folder)
+    with pytest.raises(ValueError) as caught:
+        call(toy)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 400, message
+    assert all(word in message for word in words), message
+    assert files(toy.folder) == before
