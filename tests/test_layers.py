@@ -25,11 +25,21 @@ def test_a_layer_imports_only_what_is_below_it(layer):
     assert files
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jdd"):
-                parts = (node.module or "").split(".")
-                used = {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
-                above = {name for name in used if (ROOT / name).exists() and name not in allowed}
-                assert not above, f"{file.relative_to(ROOT)} imports {above}"
+            above = {name for name in _imported(node) if _is_ours(name) and name not in allowed}
+            assert not above, f"{file.relative_to(ROOT)} imports {above}"
+
+
+def _imported(node: ast.AST) -> set[str]:
+    """The parts of jdd that a statement imports."""
+    if isinstance(node, ast.ImportFrom) and node.module == "jdd":
+        return {alias.name for alias in node.names}
+    modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+    modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    return {module.split(".")[1] for module in modules if module.startswith("jdd.")}
+
+
+def _is_ours(name: str) -> bool:
+    return (ROOT / name).is_dir() or (ROOT / f"{name}.py").is_file()
 
 
 def test_losses_import_nothing_of_ours_but_losses():

@@ -162,7 +162,7 @@ class Session:
                 key,
                 self.experiment.eval_model,
                 images.reshape(-1, *images.shape[2:]),
-                labels.reshape(-1),
+                labels.reshape(-1, *labels.shape[2:]),
                 self.experiment.test,
                 self.experiment.protocol,
                 num_networks=networks,

@@ -1,4 +1,4 @@
-"""Stopping a run by the keyboard at a point where it can be resumed."""
+"""Stopping a run, by the keyboard or by a scheduler, at a point where it can be resumed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import Any, Self
 
 
 class Interrupt:
-    """While entered, the first SIGINT only sets ``asked``; the second ends the program as usual."""
+    """While entered, the first SIGINT or SIGTERM only sets ``asked``; the second ends the program."""
 
     def __init__(self) -> None:
         self.asked = False
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         # Only the main thread may set handlers; a run inside another one is not interrupted.
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

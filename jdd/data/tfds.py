@@ -39,7 +39,7 @@ def read_tfds(name: str, data_dir: Path | None) -> Source:
         import tensorflow_datasets as tfds  # seconds to import, and needed by this source only
     except ImportError as error:
         raise ValueError(
-            f'tfds:{name} needs tensorflow-datasets ({_first_line(error)}): pip install "jdd[tfds]"'
+            f"tfds:{name} needs tensorflow-datasets ({_first_line(error)}): pip install tensorflow-datasets"
         ) from None
     builder = _prepared_builder(tfds, name, data_dir)
     try:
@@ -99,7 +99,7 @@ def _prepared_builder(tfds: Any, name: str, data_dir: Path | None) -> Any:
     if missing:
         raise ValueError(
             f"tfds:{name} is not prepared in {looked}, and preparing it needs "
-            f'{" and ".join(missing)}: pip install "jdd[tfds]"'
+            f"{' and '.join(missing)}: pip install tensorflow-cpu importlib_resources"
         )
     try:
         builder.download_and_prepare()

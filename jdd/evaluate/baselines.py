@@ -32,9 +32,9 @@ def random_real(key: Array, table: ClassTable, ipc: int) -> tuple[Array, Array]:
     Raises:
       ValueError: if a class has fewer than ipc images.
     """
-    images, labels = synthetic.pixels.decode(
-        synthetic.pixels.init(synthetic.real(key, table, ipc)), key
-    )
+    start = synthetic.real(key, table, ipc)
+    # Pixels have no randomness: decoding looks at no key.
+    images, labels = synthetic.pixels.decode(synthetic.pixels.init(start), key)
     return images.reshape(-1, *images.shape[2:]), labels.reshape(-1)
 
 

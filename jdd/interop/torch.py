@@ -47,7 +47,7 @@ def params_from_torch(model: Model, state_dict: Mapping[str, np.ndarray]) -> Var
     >>> params_from_torch(model, state)["params"]["conv0"]["kernel"].shape
     (3, 3, 3, 1)
     """
-    target = jax.eval_shape(model.init, jax.random.key(0))
+    target = jax.eval_shape(lambda: model.init(jax.random.key(0)))
     layers = _torch_layers(state_dict)
     height, width, channels = _last_map(model)
     stats = dict(target.get("batch_stats", {}))
@@ -144,7 +144,7 @@ def _reorder_flatten(weight: np.ndarray, channels: int, height: int, width: int)
 def _last_map(model: Model) -> tuple[int, int, int]:
     """The shape of the map that the first dense layer flattens; of the image where there is none."""
     image = jax.ShapeDtypeStruct((1, *model.image_shape), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0)))
     taps, _ = jax.eval_shape(model.features, variables, image)
     return [image.shape[1:], *(tap.shape[1:] for tap in taps if tap.ndim == 4)][-1]
 

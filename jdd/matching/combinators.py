@@ -157,7 +157,8 @@ def over_networks(stage: Stage, *, over: Over = None) -> Stage:
     4.0
     """
     check_over("over", over)
-    if jax.tree.leaves(jax.eval_shape(stage.init, jax.random.key(0))):
+    # The key is made inside: composing an objective starts no backend.
+    if jax.tree.leaves(jax.eval_shape(lambda: stage.init(jax.random.key(0)))):
         raise ValueError("over_networks needs a stage without state")
 
     def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:

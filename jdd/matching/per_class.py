@@ -118,7 +118,8 @@ def collective(stage: Stage, *, over_classes: Over = None) -> Stage:
 
 def _check(name: str, stage: Stage, over_classes: Over) -> None:
     check_over("over_classes", over_classes)
-    if jax.tree.leaves(jax.eval_shape(stage.init, jax.random.key(0))):
+    # The key is made inside: composing an objective starts no backend.
+    if jax.tree.leaves(jax.eval_shape(lambda: stage.init(jax.random.key(0)))):
         raise ValueError(f"{name} needs a stage without state: put the stateful stage behind it")
 
 

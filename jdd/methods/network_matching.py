@@ -188,7 +188,8 @@ def network_matching(
         (value, objective_state), gradient = jax.value_and_grad(loss, has_aux=True)(state.synthetic)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.synthetic)
         moved = optax.apply_updates(state.synthetic, updates)
-        network = _trained(train_key, network, synthetic.decode(moved, decode_key), update)
+        after_key = jax.random.fold_in(decode_key, 1)
+        network = _trained(train_key, network, synthetic.decode(moved, after_key), update)
         after = MatchingState(
             moved, optimizer_state, objective_state, network, state.key, state.step + 1
         )
@@ -208,7 +209,7 @@ def network_matching(
 
         def train() -> Variables:
             images, labels = synthetic_set
-            flat = images.reshape(-1, *images.shape[2:]), labels.reshape(-1)
+            flat = images.reshape(-1, *images.shape[2:]), labels.reshape(-1, *labels.shape[2:])
             epochs = loops.net_epochs
             return train_epochs(
                 key, model, network, *flat, recipe, epochs=epochs, augment=net_augment

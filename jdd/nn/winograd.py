@@ -40,7 +40,7 @@ def convolve(x: Array, w: Array) -> Array:
     n, height, width, channels = x.shape
     rows, columns, out = height // TILE, width // TILE, w.shape[-1]
     kernels = _both_axes(_KERNEL, w.reshape(9, -1)).reshape(-1, channels, out)
-    products = lax.dot_general(_tiles(x), kernels, (((2,), (1,)), ((0,), (0,))))
+    products = _product(_tiles(x), kernels, (((2,), (1,)), ((0,), (0,))))
     y = _both_axes(_OUTPUT, products.reshape(len(kernels), -1))
     y = y.reshape(TILE, TILE, n, rows, columns, out).transpose(2, 3, 0, 4, 1, 5)
     return y.reshape(n, height, width, out)
@@ -53,7 +53,7 @@ def weight_gradient(x: Array, dy: Array) -> Array:
     parts = dy.reshape(n, rows, TILE, columns, TILE, out).transpose(2, 4, 0, 1, 3, 5)
     products = _both_axes(_OUTPUT.T, parts.reshape(TILE**2, -1))
     products = products.reshape(-1, n * rows * columns, out)
-    kernels = lax.dot_general(_tiles(x), products, (((1,), (1,)), ((0,), (0,))))
+    kernels = _product(_tiles(x), products, (((1,), (1,)), ((0,), (0,))))
     dw = _both_axes(_KERNEL.T, kernels.reshape(len(products), -1))
     return dw.reshape(3, 3, channels, out)
 
@@ -74,4 +74,9 @@ def _strided(x: Array, start: int, axis: int) -> Array:
 
 def _both_axes(matrix: np.ndarray, x: Array) -> Array:
     """Applies `matrix` to rows and columns of the tiles, which lie flat along axis 0 of x."""
-    return jnp.dot(jnp.asarray(np.kron(matrix, matrix), x.dtype), x)
+    return jnp.dot(jnp.asarray(np.kron(matrix, matrix), x.dtype), x, precision="highest")
+
+
+def _product(a: Array, b: Array, dimensions: lax.DotDimensionNumbers) -> Array:
+    # The sums of tiles amplify rounding: never in TF32 or bfloat16.
+    return lax.dot_general(a, b, dimensions, precision="highest")

@@ -29,7 +29,8 @@ class Parametrisation(NamedTuple):
 def _init(images: Array) -> Params:
     if images.ndim != 5:
         raise ValueError(f"images must be [C, ipc, H, W, channels], got shape {images.shape}")
-    return {"images": jnp.asarray(images, jnp.float32)}
+    # A copy: the state is donated to each dispatch, and the images may be the caller's.
+    return {"images": jnp.array(images, jnp.float32)}
 
 
 def _decode(params: Params, key: Array) -> tuple[Array, Array]:
