@@ -17,7 +17,7 @@ from jdd import augment, data, evaluate, matching, methods, nn, synthetic
 from jdd.artefact import Augmentation
 from jdd.cli.errors import UsageError, blame, require
 from jdd.cli.networks import build, evaluated, flags, matched, protocol_norm, record
-from jdd.cli.options import DataOptions, Distill
+from jdd.cli.options import DataOptions, Distill, GradientMatching
 from jdd.names import did_you_mean, one_of
 
 DISTANCES: dict[str, Callable[[], matching.Stage]] = {
@@ -27,11 +27,9 @@ DISTANCES: dict[str, Callable[[], matching.Stage]] = {
 }
 INITIAL = {"real": synthetic.real, "noise": synthetic.noise}
 
-# On digits a run is to last two minutes on two cores; elsewhere the paper's numbers.
-_NETWORKS, _EVAL_NETWORKS = {"digits": 30}, {"digits": 3}
+# On digits a run is to last two minutes on two cores; elsewhere the paper's number.
+_EVAL_NETWORKS = {"digits": 3}
 _NO_FLIP = ("digits", "mnist", "svhn", "svhn_cropped")
-# Images that are learned on an MLP move more slowly, as DC's authors advise.
-_LEARNING_RATE = {"mlp": 0.01}
 
 
 class Experiment(NamedTuple):
@@ -71,13 +69,13 @@ def prepare(command: Distill) -> Experiment:
     """
     _check_numbers(command)
     loops = _loops(command)
-    with blame("--distance"):
-        one_of("distance", command.loop.distance, DISTANCES)
-    with blame("--norm-policy"):
-        one_of("norm-policy", command.loop.norm_policy, methods.NORM_POLICIES)
+    gradient = _gradient(command)
+    own = _own(command, loops)
     network = matched(command.network)
-    eval_network = evaluated(network, command.report.eval_norm)
-    learning_rate = command.loop.learning_rate or default_learning_rate(network)
+    entry = methods.METHODS[command.method]
+    as_it_is = network.norm if entry.pool == "SS" and "norm" in network.options else None
+    eval_network = evaluated(network, command.report.eval_norm or as_it_is)
+    learning_rate = command.loop.learning_rate or entry.learning_rate(command.ipc, network)
     over_classes = _over_classes(command.loop.over_classes)
     start = _start(command.init)
     dataset = load(command.data)
@@ -94,14 +92,13 @@ def prepare(command: Distill) -> Experiment:
         "learning_rate": learning_rate,
         "momentum": command.loop.momentum,
         "real_batch": command.loop.real_batch,
-        "distance": DISTANCES[command.loop.distance](),
         "over_classes": over_classes,
-        "norm_policy": methods.NORM_POLICIES[command.loop.norm_policy](),
+        **gradient,
     }
-    own = _own(command)
-    entry = methods.METHODS[command.method]
-    meant = base_protocol(command.method, command.data.data, protocol_norm(eval_network), **own)
-    check_augmentation(meant, dataset, "--strategy" if "strategy" in own else "--eval-norm")
+    strategy = {"strategy": own["strategy"]} if "strategy" in own else {}
+    norm = protocol_norm(eval_network)
+    meant = base_protocol(command.method, command.data.data, norm, **strategy)
+    check_augmentation(meant, dataset, "--strategy" if strategy else "--eval-norm")
     resolved = {
         **_resolved(command, loops, network),
         **own,
@@ -117,7 +114,7 @@ def prepare(command: Distill) -> Experiment:
         data.class_table(dataset.test, dataset.num_classes, dataset.mean, dataset.std),
         model,
         build(eval_network, dataset, "--eval-norm"),
-        entry.factory(model, command.ipc, **given, **own),
+        entry.factory(model, command.ipc, **given, **_for_factory(own)),
         meant,
         with_epochs(meant, command.report.eval_epochs),
         augmentation_of(meant),
@@ -141,11 +138,6 @@ def base_name(name: str) -> str:
 def default_strategy(name: str) -> str:
     """DSA's strategy for a data set: without flip where a mirrored image means something else."""
     return augment.STRATEGY_NO_FLIP if base_name(name) in _NO_FLIP else augment.STRATEGY
-
-
-def default_learning_rate(network: nn.Network) -> float:
-    """The step of SGD on the images."""
-    return _LEARNING_RATE.get(network.architecture, 0.1)
 
 
 def default_eval_networks(name: str) -> int:
@@ -206,15 +198,49 @@ def fingerprint(dataset: data.Dataset) -> str:
     return digest.hexdigest()
 
 
-def _own(command: Distill) -> dict[str, Any]:
+def _gradient(command: Distill) -> dict[str, Any]:
+    """What a method that matches gradients takes of these options; nothing for others."""
+    if not isinstance(command, GradientMatching):
+        return {}
+    with blame("--distance"):
+        distance = DISTANCES[one_of("distance", command.gradient.distance, DISTANCES)]
+    with blame("--norm-policy"):
+        known = methods.NORM_POLICIES
+        policy = known[one_of("norm-policy", command.gradient.norm_policy, known)]
+    return {"distance": distance(), "norm_policy": policy()}
+
+
+def _own(command: Distill, loops: methods.Loops) -> dict[str, Any]:
     """The method's own options, resolved."""
     own = command.own()
+    if "warm_up_networks" in own:
+        usual = methods.WarmUp.of(loops)
+        for name in usual._fields:
+            given = own[f"warm_up_{name}"]
+            own[f"warm_up_{name}"] = getattr(usual, name) if given is None else given
+        with blame("--warm-up-networks", "--warm-up-updates"):
+            _warm_up(own).check(loops)
+    if "networks_per_update" in own:
+        count = own["networks_per_update"]
+        require(count >= 1, "--networks-per-update", f"must be at least 1, got {count}")
     if "strategy" in own:
         given = own["strategy"]
         with blame("--strategy"):
             strategy = default_strategy(command.data.data) if given is None else given
             own["strategy"] = strategy if augment.parse_strategy(strategy) else "none"
     return own
+
+
+def _warm_up(own: dict[str, Any]) -> methods.WarmUp:
+    return methods.WarmUp(own["warm_up_networks"], own["warm_up_updates"])
+
+
+def _for_factory(own: dict[str, Any]) -> dict[str, Any]:
+    """The method's own options as its factory takes them."""
+    if "warm_up_networks" not in own:
+        return own
+    rest = {name: value for name, value in own.items() if not name.startswith("warm_up_")}
+    return {**rest, "warm_up": _warm_up(own)}
 
 
 def _check_numbers(command: Distill) -> None:
@@ -240,8 +266,10 @@ def _check_numbers(command: Distill) -> None:
 
 
 def _loops(command: Distill) -> methods.Loops:
-    networks = command.loop.networks or _NETWORKS.get(base_name(command.data.data), 1000)
-    loops = methods.dc_loops(command.ipc, networks=networks)
+    entry = methods.METHODS[command.method]
+    on_digits = base_name(command.data.data) == "digits"
+    usual = entry.digits_networks if on_digits else entry.networks
+    loops = entry.loops(command.ipc, networks=command.loop.networks or usual)
     updates, epochs = command.loop.updates, command.loop.net_epochs
     given = updates is not None or epochs is not None
     loops = loops._replace(
@@ -277,8 +305,10 @@ def _start(init: str) -> Callable[..., Any]:
 def _resolved(command: Distill, loops: methods.Loops, network: nn.Network) -> dict[str, Any]:
     """Every option but those that say where files lie and when they are written."""
     loop = dataclasses.asdict(command.loop)
-    if network.norm != "batch":
-        del loop["norm_policy"]
+    if isinstance(command, GradientMatching):
+        loop |= dataclasses.asdict(command.gradient)
+        if network.norm != "batch":
+            del loop["norm_policy"]
     eval_networks = command.report.eval_networks
     eval_every = command.report.eval_every
     return {

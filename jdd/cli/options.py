@@ -80,7 +80,7 @@ class LoopOptions:
 
     networks: Annotated[
         int | None,
-        _chosen("K", "1000; on digits 30", "Fresh random networks that are matched on."),
+        _chosen("K", "the paper's; on digits fewer", "Fresh random networks that are matched on."),
     ] = None
     updates: Annotated[
         int | None, _chosen("T", "the paper's for this IPC", "Image updates per network.")
@@ -94,20 +94,26 @@ class LoopOptions:
         ),
     ] = None
     learning_rate: Annotated[
-        float | None, _chosen("RATE", "0.1; 0.01 with mlp", "Of SGD on the images.")
+        float | None, _chosen("RATE", "the paper's", "Of SGD on the images.")
     ] = None
     momentum: Annotated[float, _number("SHARE", "Of SGD on the images.")] = 0.5
     real_batch: Annotated[int, _number("IMAGES", "Real images per class and update.")] = 256
-    distance: Annotated[
-        str,
-        _number("NAME", "Between gradients: layerwise-cosine, flat-cosine or squared-error."),
-    ] = "layerwise-cosine"
     over_classes: Annotated[
         str | None,
         _chosen(
             "HOW", "by platform", "Classes one by one (map), at once (vmap), or k at a time (k)."
         ),
     ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientOptions:
+    """How gradients are matched."""
+
+    distance: Annotated[
+        str,
+        _number("NAME", "Between gradients: layerwise-cosine, flat-cosine or squared-error."),
+    ] = "layerwise-cosine"
     norm_policy: Annotated[
         str,
         _number(
@@ -186,13 +192,28 @@ class Distill:
 
     def own(self) -> dict[str, Any]:
         """The options that this method has and others have not."""
-        common = {field.name for field in dataclasses.fields(Distill)}
+        common = {field.name for field in dataclasses.fields(GradientMatching)}
         names = [field.name for field in dataclasses.fields(self) if field.name not in common]
         return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
-class Dsa(Distill):
+class GradientMatching(Distill):
+    """What every method that matches gradients is told besides."""
+
+    gradient: GradientOptions = dataclasses.field(default_factory=GradientOptions)
+
+
+_INIT = _number("NAME", "Images start at: real or noise.")
+_STRATEGY = _chosen(
+    "OPS",
+    "all; without flip for digits, mnist, svhn",
+    "Augmentations of color, crop, cutout, flip, scale, rotate, joined by _; or none.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dsa(GradientMatching):
     """Differentiable Siamese Augmentation (Zhao and Bilen, ICML 2021).
 
     Gradients of real and synthetic images are matched class by class under one augmentation.
@@ -200,25 +221,64 @@ class Dsa(Distill):
 
     method: ClassVar[str] = "dsa"
 
-    init: Annotated[str, _number("NAME", "Images start at: real or noise.")] = "real"
-    strategy: Annotated[
-        str | None,
-        _chosen(
-            "OPS",
-            "all; without flip for digits, mnist, svhn",
-            "Augmentations of color, crop, cutout, flip, scale, rotate, joined by _; or none.",
-        ),
-    ] = None
+    init: Annotated[str, _INIT] = "real"
+    strategy: Annotated[str | None, _STRATEGY] = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Dc(Distill):
+class Dc(GradientMatching):
     """Dataset Condensation with gradient matching (Zhao, Mopuri and Bilen, ICLR 2021).
 
     Gradients of real and synthetic images are matched class by class.
     """
 
     method: ClassVar[str] = "dc"
+
+
+@dataclasses.dataclass(frozen=True)
+class Dcc(GradientMatching):
+    """Dataset Condensation with Contrastive signals (Lee et al., ICML 2022).
+
+    Gradients are summed over classes before they are matched, after a class-wise warm-up.
+    """
+
+    method: ClassVar[str] = "dcc"
+
+    init: Annotated[str, _INIT] = "real"
+    warm_up_networks: Annotated[
+        int | None, _chosen("K", "a quarter", "Networks that start with class-wise matching.")
+    ] = None
+    warm_up_updates: Annotated[
+        int | None, _chosen("T", "10, or all", "Class-wise updates of each of them.")
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Dsac(Dcc):
+    """DCC under one siamese augmentation per class (Lee et al., ICML 2022).
+
+    Gradients are summed over classes before they are matched, after a class-wise warm-up.
+    """
+
+    method: ClassVar[str] = "dsac"
+
+    strategy: Annotated[str | None, _STRATEGY] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Dm(Distill):
+    """Distribution Matching (Zhao and Bilen, WACV 2023).
+
+    Mean embeddings of real and synthetic images are matched on random networks, class by class.
+    """
+
+    method: ClassVar[str] = "dm"
+
+    init: Annotated[str, _INIT] = "real"
+    strategy: Annotated[str | None, _STRATEGY] = None
+    networks_per_update: Annotated[
+        int, _number("K", "Networks that the loss of an update is averaged over.")
+    ] = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,7 +360,11 @@ class Methods:
 
 Command = (
     Annotated[
-        Annotated[Dsa, subcommand("dsa")] | Annotated[Dc, subcommand("dc")],
+        Annotated[Dsa, subcommand("dsa")]
+        | Annotated[Dc, subcommand("dc")]
+        | Annotated[Dcc, subcommand("dcc")]
+        | Annotated[Dsac, subcommand("dsac")]
+        | Annotated[Dm, subcommand("dm")],
         subcommand("distill", description="Distil a data set: jdd distill METHOD [OPTIONS]."),
     ]
     | Annotated[Evaluate, subcommand("evaluate")]

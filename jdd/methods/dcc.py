@@ -14,6 +14,7 @@ from jdd.mapping import Over
 from jdd.matching import Stage, chain, collective, gradients, layerwise_cosine, siamese, switch
 from jdd.methods.dsa import dsa_objective
 from jdd.methods.network_matching import Method, network_matching
+from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, WarmUp, dcc_loops
 from jdd.nn import Model
 
@@ -63,6 +64,7 @@ def dcc(
     real_batch: int = 256,
     distance: Stage | None = None,
     over_classes: Over = None,
+    norm_policy: NormPolicy | None = None,
 ) -> Method:
     """Dataset Condensation with Contrastive signals, without augmentation.
 
@@ -80,6 +82,8 @@ def dcc(
       real_batch: real images per class and update.
       distance: a stage on a pair of gradients; None for the layer-wise cosine.
       over_classes: see ``matching.per_class``.
+      norm_policy: what BatchNorm does while gradients are matched; None for the paper's,
+        ``frozen_statistics(16)``.
 
     Returns:
       The method as pure ``init`` and ``step``. The reported loss is per class while it warms up
@@ -106,6 +110,7 @@ def dcc(
         optimizer=optax.sgd(learning_rate, momentum=momentum),
         loops=loops,
         real_batch=real_batch,
+        norm_policy=norm_policy,
         is_sum_over_classes=schedule.is_warming_up,
     )
 
@@ -123,6 +128,7 @@ def dsac(
     real_batch: int = 256,
     distance: Stage | None = None,
     over_classes: Over = None,
+    norm_policy: NormPolicy | None = None,
 ) -> Method:
     """Dataset Condensation with Contrastive signals under siamese augmentation.
 
@@ -141,6 +147,8 @@ def dsac(
       real_batch: real images per class and update.
       distance: a stage on a pair of gradients; None for the layer-wise cosine.
       over_classes: see ``matching.per_class``.
+      norm_policy: what BatchNorm does while gradients are matched; None for the paper's,
+        ``frozen_statistics(16)``.
 
     Returns:
       The method as pure ``init`` and ``step``; the reported loss as in `dcc`.
@@ -170,6 +178,7 @@ def dsac(
         optimizer=optax.sgd(learning_rate, momentum=momentum),
         loops=loops,
         real_batch=real_batch,
+        norm_policy=norm_policy,
         net_augment=net_augment,
         is_sum_over_classes=schedule.is_warming_up,
     )

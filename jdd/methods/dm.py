@@ -27,6 +27,7 @@ from jdd.methods.network_matching import Method, network_matching
 from jdd.methods.norm_policy import batch_statistics
 from jdd.methods.schedule import Loops
 from jdd.nn import Model, stacked
+from jdd.numbers import at_least
 
 
 def dm_objective(strategy: str = augment.STRATEGY, *, over_classes: Over = None) -> Stage:
@@ -84,6 +85,28 @@ def dm_joint_objective(strategy: str = augment.STRATEGY, *, over_classes: Over =
     )
 
 
+def dm_loops(ipc: int, *, networks: int = 20_000) -> Loops:
+    """DM's loops: every network has one update and no training, at every IPC.
+
+    Raises:
+      ValueError: if ipc or networks is below 1.
+
+    >>> dm_loops(50)
+    Loops(networks=20000, updates=1, net_epochs=0, interpolated=False)
+    """
+    at_least("ipc", ipc, 1)
+    return Loops(at_least("networks", networks, 1), 1, 0)
+
+
+def dm_learning_rate(ipc: int) -> float:
+    """The authors' step on the images: 1, and 10 from IPC 100 on (given for CIFAR-10).
+
+    >>> dm_learning_rate(10)
+    1.0
+    """
+    return 1.0 if ipc < 100 else 10.0
+
+
 def dm(
     model: Model,
     ipc: int,
@@ -129,8 +152,7 @@ def dm(
     """
     whole = dm_joint_objective if model.has_batch_stats else dm_objective
     objective = whole(strategy, over_classes=over_classes)
-    if learning_rate is None:
-        learning_rate = 1.0 if ipc < 100 else 10.0
+    rate = dm_learning_rate(ipc) if learning_rate is None else learning_rate
     if networks_per_update != 1:
         model, objective = stacked(model, networks_per_update), over_networks(objective)
     return network_matching(
@@ -139,8 +161,8 @@ def dm(
         objective=objective,
         synthetic=synthetic.pixels,
         start=start or functools.partial(synthetic.real, ipc=ipc),
-        optimizer=optax.sgd(learning_rate, momentum=momentum),
-        loops=loops or Loops(20_000, 1, 0),
+        optimizer=optax.sgd(rate, momentum=momentum),
+        loops=loops or dm_loops(ipc),
         real_batch=real_batch,
         norm_policy=batch_statistics(),
     )

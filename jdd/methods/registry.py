@@ -8,8 +8,12 @@ from typing import NamedTuple
 
 from jdd.evaluate import PROTOCOLS, Protocol
 from jdd.methods.dc import dc
+from jdd.methods.dcc import dcc, dsac
+from jdd.methods.dm import dm, dm_learning_rate, dm_loops
 from jdd.methods.dsa import dsa
 from jdd.methods.network_matching import Method
+from jdd.methods.schedule import Loops, dc_loops, dcc_loops
+from jdd.nn import Network
 
 
 def dc_protocol(dataset: str, *, eval_norm: str) -> Protocol:
@@ -60,6 +64,12 @@ def dsa_protocol(dataset: str, *, eval_norm: str, strategy: str) -> Protocol:
     return dataclasses.replace(PROTOCOLS["dsa"], name=f"dsa, {strategy}", augmentation=strategy)
 
 
+def _gradient_rate(ipc: int, network: Network) -> float:
+    """The authors' step for matching gradients: smaller with an MLP."""
+    del ipc
+    return 0.01 if network.architecture == "mlp" else 0.1
+
+
 class Entry(NamedTuple):
     """One method: its five choices in words, its paper, and how to make it.
 
@@ -71,8 +81,14 @@ class Entry(NamedTuple):
       objective: what must agree.
       schedule: how the network moves between two matching steps.
       start: where the images start.
+      networks: K of the paper.
+      digits_networks: K for the digits, which takes about two minutes on two cores.
       paper: authors, venue and year.
       factory: ``factory(model, ipc, ...)``, the method as pure functions.
+      loops: ``loops(ipc, networks=K)``, the loop counts of the paper.
+      learning_rate: ``learning_rate(ipc, network)``, of SGD on the images.
+      pool: what its sets are evaluated on by default, in DC's words: "S", the network that was matched
+        on without BatchNorm, or "SS", that network.
       protocol: ``protocol(dataset, eval_norm=..., **options)``, the evaluation protocol that the
         paper uses; the options are those that this method has and others have not.
     """
@@ -84,8 +100,13 @@ class Entry(NamedTuple):
     objective: str
     schedule: str
     start: str
+    networks: int
+    digits_networks: int
     paper: str
     factory: Callable[..., Method]
+    loops: Callable[..., Loops]
+    learning_rate: Callable[[int, Network], float]
+    pool: str
     protocol: Callable[..., Protocol]
 
 
@@ -98,8 +119,13 @@ METHODS: dict[str, Entry] = {
         objective="class gradients, layer-wise cosine",
         schedule="fixed loops, trained on the synthetic set between updates",
         start="noise",
+        networks=1000,
+        digits_networks=30,
         paper="Zhao, Mopuri, Bilen, ICLR 2021",
         factory=dc,
+        loops=dc_loops,
+        learning_rate=_gradient_rate,
+        pool="S",
         protocol=dc_protocol,
     ),
     "dsa": Entry(
@@ -110,8 +136,64 @@ METHODS: dict[str, Entry] = {
         objective="class gradients, layer-wise cosine",
         schedule="fixed loops, trained on the synthetic set between updates",
         start="real images",
+        networks=1000,
+        digits_networks=30,
         paper="Zhao, Bilen, ICML 2021",
         factory=dsa,
+        loops=dc_loops,
+        learning_rate=_gradient_rate,
+        pool="S",
+        protocol=dsa_protocol,
+    ),
+    "dcc": Entry(
+        title="Dataset Condensation with Contrastive signals",
+        synthetic="pixels",
+        sampler="uniform, per class",
+        augmentation="none",
+        objective="gradients of all classes at once, layer-wise cosine, after a class-wise warm-up",
+        schedule="fixed loops, trained on the synthetic set between updates",
+        start="real images",
+        networks=1000,
+        digits_networks=8,
+        paper="Lee, Chun, Jung, Yun, Yoon, ICML 2022",
+        factory=dcc,
+        loops=dcc_loops,
+        learning_rate=_gradient_rate,
+        pool="S",
+        protocol=dc_protocol,
+    ),
+    "dsac": Entry(
+        title="DCC with Differentiable Siamese Augmentation",
+        synthetic="pixels",
+        sampler="uniform, per class",
+        augmentation="DSA, siamese, per class",
+        objective="gradients of all classes at once, layer-wise cosine, after a class-wise warm-up",
+        schedule="fixed loops, trained on the synthetic set between updates",
+        start="real images",
+        networks=1000,
+        digits_networks=8,
+        paper="Lee, Chun, Jung, Yun, Yoon, ICML 2022",
+        factory=dsac,
+        loops=dcc_loops,
+        learning_rate=_gradient_rate,
+        pool="S",
+        protocol=dsa_protocol,
+    ),
+    "dm": Entry(
+        title="Distribution Matching",
+        synthetic="pixels",
+        sampler="uniform, per class",
+        augmentation="DSA, siamese",
+        objective="mean embeddings, squared distance",
+        schedule="fresh random networks, never trained",
+        start="real images",
+        networks=20_000,
+        digits_networks=200,
+        paper="Zhao, Bilen, WACV 2023",
+        factory=dm,
+        loops=dm_loops,
+        learning_rate=lambda ipc, network: dm_learning_rate(ipc),
+        pool="SS",
         protocol=dsa_protocol,
     ),
 }

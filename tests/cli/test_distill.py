@@ -244,3 +244,14 @@ def test_a_wrong_value_is_one_line_and_writes_nothing(cli, refused, out, wrong, 
     outcome = cli("distill", "dsa", *wrong, "--out", out)
     assert refused(outcome, *words), outcome
     assert not out.exists()
+
+
+@pytest.mark.parametrize("method", ["dsac", "dm"])
+def test_other_methods_from_the_command_line(method, cli, tmp_path):
+    out = tmp_path / method
+    more = ["--strategy", "crop", *(["--updates", "1"] if method == "dsac" else [])]
+    outcome = cli("distill", method, *TINY, *more, "--out", out)
+    assert outcome.code == 0, outcome.err
+    distilled = DistilledSet.load(out / "set.safetensors")
+    assert distilled.metadata.method == method and np.isfinite(distilled.images).all()
+    assert distilled.metadata.protocol.startswith("dsa, crop")

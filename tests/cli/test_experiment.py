@@ -12,10 +12,14 @@ import pytest
 from jdd import augment, data, evaluate
 from jdd.cli import experiment, networks
 from jdd.cli.distill import evaluation_steps
+from jdd.cli.errors import UsageError
 from jdd.cli.options import (
     DataOptions,
     Dc,
+    Dcc,
+    Dm,
     Dsa,
+    Dsac,
     LoopOptions,
     NetworkOptions,
     ReportOptions,
@@ -190,6 +194,32 @@ def test_images_move_slowly_on_an_mlp():
     mlp = NetworkOptions(model="mlp")
     assert rate(network=SMALL) == 0.1 and rate(network=mlp) == 0.01
     assert rate(network=mlp, loop=LoopOptions(learning_rate=0.5)) == 0.5
+
+
+def test_dcc_and_dsac_warm_up():
+    loop = LoopOptions(networks=8)
+    found = experiment.prepare(Dcc(loop=loop, network=SMALL))
+    assert found.method.name == "dcc" and found.method.loops == (8, 10, 5, False)
+    assert (found.options["warm_up_networks"], found.options["warm_up_updates"]) == (2, 10)
+    assert found.options["init"] == "real" and found.protocol == evaluate.PROTOCOLS["dc"]
+    own = Dsac(loop=loop, network=SMALL, warm_up_networks=0, strategy="crop")
+    found = experiment.prepare(own)
+    assert found.options["warm_up_networks"] == 0 and found.protocol.augmentation == "crop"
+    with pytest.raises(UsageError, match=r"between 0 and the 8 of the loops, got 9.*--warm-up-net"):
+        experiment.prepare(Dcc(loop=loop, network=SMALL, warm_up_networks=9))
+
+
+def test_dm_has_its_own_loops_rate_and_pool():
+    found = experiment.prepare(Dm(network=NetworkOptions(width=4, depth=1, norm="batch")))
+    assert found.method.name == "dm" and found.method.loops[1:] == (1, 0, False)
+    assert found.options["learning_rate"] == 1.0 and "distance" not in found.options
+    assert found.options["eval_norm"] == "batch" and found.protocol.epochs == 1000
+    with pytest.raises(UsageError, match="--networks-per-update"):
+        experiment.prepare(Dm(network=SMALL, networks_per_update=0))
+    elsewhere = dataclasses.replace(
+        Dm(network=SMALL), data=DataOptions(data="digits", classes=("0", "1")), ipc=100
+    )
+    assert experiment.prepare(elsewhere).options["learning_rate"] == 10.0
 
 
 def test_the_training_images_belong_to_the_run():
