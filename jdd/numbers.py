@@ -30,7 +30,7 @@ def positive(name: str, value: Any) -> float:
         ...
     ValueError: learning_rate must be above 0 and finite, got -0.1
     """
-    if not isinstance(value, Real) or not 0 < value < math.inf:
+    if not isinstance(value, Real) or not 0 < float(value) < math.inf:
         raise ValueError(f"{name} must be above 0 and finite, got {value!r}")
     return float(value)
 
@@ -43,6 +43,6 @@ def share(name: str, value: Any) -> float:
         ...
     ValueError: momentum must be at least 0 and below 1, got 1
     """
-    if not isinstance(value, Real) or not 0 <= value < 1:
+    if not isinstance(value, Real) or not 0 <= float(value) < 1:
         raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
     return float(value)

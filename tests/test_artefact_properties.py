@@ -25,12 +25,12 @@ json_values = st.recursive(
     max_leaves=6,
 )
 mappings = st.dictionaries(texts, json_values, max_size=3)
-finite = {"allow_nan": False, "allow_infinity": False}
+finite: dict[str, Any] = {"allow_nan": False, "allow_infinity": False}
 
 
 @st.composite
 def metadata(draw: Any, classes: int, ipc: int, channels: int) -> Metadata:
-    several = {"min_size": channels, "max_size": channels}
+    several: dict[str, Any] = {"min_size": channels, "max_size": channels}
     return Metadata(
         method=draw(texts),
         dataset=draw(texts),

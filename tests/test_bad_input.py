@@ -88,7 +88,7 @@ def distilled(
 
 def evaluated(toy: Toy, images: Any = FLOATS, labels: Any = (0, 1), **options: Any):
     given = {"model": toy.model, "test": toy.table, "protocol": QUICK} | options
-    return evaluate.evaluate(KEY, images=images, labels=np.asarray(labels), **given)
+    return evaluate.evaluate(KEY, images=images, labels=jnp.asarray(labels), **given)
 
 
 def trained(toy: Toy, images: Any = FLOATS, labels: Any = (0, 1), epochs: Any = 1, **recipe: Any):
@@ -117,7 +117,8 @@ def stepped(toy: Toy, objective: matching.Stage) -> Any:
 
 
 def matched(toy: Toy, stage: matching.Stage, synthetic_side: Any, real_side: Any) -> Any:
-    context = matching.Context(*toy.model.frozen(toy.variables), KEY)
+    apply, params = toy.model.frozen(toy.variables)
+    context = matching.Context(apply, params, KEY)
     return matching.value_of(stage, matching.Pair(synthetic_side, real_side), context)
 
 

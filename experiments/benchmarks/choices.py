@@ -62,7 +62,7 @@ def main() -> None:
 def timed(rounds: int, cases: dict[str, tuple[Callable[..., Any], tuple]]) -> dict[str, Any]:
     """Milliseconds per repetition and megabytes of temporaries of each case."""
     compiled = {name: jax.jit(f).lower(*args).compile() for name, (f, args) in cases.items()}
-    memory = {name: program.memory_analysis() for name, program in compiled.items()}
+    memory: dict[str, Any] = {name: p.memory_analysis() for name, p in compiled.items()}
     best = interleaved(
         rounds, **{name: functools.partial(compiled[name], *cases[name][1]) for name in cases}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import sys
@@ -18,15 +19,12 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 def cells(monkeypatch):
     """The module as the experiments see it, from their own folder."""
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    import cells
-
-    yield cells
+    yield importlib.import_module("cells")
     sys.modules.pop("cells", None)
 
 
 def test_the_command_of_a_cell(cells):
-    import main_table
-
+    main_table = importlib.import_module("main_table")
     options = Namespace(data="cifar10", method="dm", ipc=10, data_dir="d", seed=3, networks=None)
     arguments = main_table.command(options)
     assert arguments[:4] == ["distill", "dm", "--data", "cifar10"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -16,8 +17,7 @@ from jdd.artefact import Metadata
 @pytest.fixture
 def experiment(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "experiments"))
-    import kernel_velocity
-
+    kernel_velocity = importlib.import_module("kernel_velocity")
     monkeypatch.setattr(kernel_velocity, "RESULTS", tmp_path)
     yield kernel_velocity
     for name in ("cells", "kernel_velocity"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,9 +38,10 @@ def derivatives(block, arguments, order):
         out = block(*arguments)
         return jnp.sum(jnp.sin(out + jnp.arange(out.size).reshape(out.shape)))
 
+    of: Callable[..., Any] = scalar
     for _ in range(order - 1):
-        scalar = functools.partial(_norm_of_gradient, scalar)
-    return jax.grad(scalar, tuple(range(len(arguments))))(*arguments)
+        of = functools.partial(_norm_of_gradient, of)
+    return jax.grad(of, tuple(range(len(arguments))))(*arguments)
 
 
 def _norm_of_gradient(scalar, *arguments):
