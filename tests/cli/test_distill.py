@@ -102,12 +102,22 @@ def test_a_run_directory_holds_everything(run, out, cli, refused):
 
 def test_a_run_that_diverges_keeps_the_last_good_set(cli, out):
     # The loss of step 1 is fine; the images that it leaves are not.
-    outcome = cli("distill", "dc", *TINY, "--learning-rate", "1e38", "--out", out)
+    command = ["distill", "dc", *TINY, "--learning-rate", "1e38", "--out", out]
+    outcome = cli(*command)
     assert outcome.code == 1
     last = outcome.err.splitlines()[-1]
     assert last.startswith("jdd: error: the loss is not finite at step ") and str(out) in last
     distilled = DistilledSet.load(out / "set.safetensors")
-    assert np.isfinite(distilled.images).all() and "diverged_at" in distilled.metadata.results
+    assert np.isfinite(distilled.images).all()
+    results = distilled.metadata.results
+    assert f"at step {results['diverged_at']}: the set of step {results['step']}," in last
+    assert results["step"] < results["diverged_at"]
+    assert all(np.isfinite(record["loss"]) for record in lines(out / "metrics.jsonl"))
+    # Going on leads there again, and leaves everything as it was.
+    kept = (out / "set.safetensors").read_bytes()
+    again = cli(*command, "--resume")
+    assert again.code == 1 and again.err.splitlines()[-1] == last
+    assert (out / "set.safetensors").read_bytes() == kept
     assert all(np.isfinite(record["loss"]) for record in lines(out / "metrics.jsonl"))
 
 
