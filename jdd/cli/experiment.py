@@ -15,7 +15,7 @@ import numpy as np
 
 from jdd import augment, data, evaluate, matching, methods, nn, synthetic
 from jdd.artefact import Augmentation
-from jdd.cli.errors import UsageError, blame, require
+from jdd.cli.errors import UsageError, blame, require, said
 from jdd.cli.options import DataOptions, Distill, NetworkOptions
 from jdd.names import did_you_mean, one_of
 
@@ -117,8 +117,8 @@ def prepare(command: Distill) -> Experiment:
 
 
 def load(options: DataOptions) -> data.Dataset:
-    """The data set, or a ``UsageError``."""
-    with blame("--data"):
+    """The data set, or a ``UsageError``; files that are not the published ones are warned of."""
+    with blame("--data"), said(data.NotPublished):
         dataset = data.load_dataset(options.data, data_dir=options.data_dir)
     with blame("--classes"):
         return dataset.restrict(options.classes) if options.classes else dataset

@@ -26,12 +26,14 @@ class DataOptions:
         str,
         arg(
             metavar="NAME",
-            help="digits, mnist, fashion_mnist, cifar10, npz:PATH, folder:PATH, idx:PATH, cifar:PATH or tfds:NAME.",
+            help="digits, mnist, fashion_mnist, svhn, cifar10, cifar100, cifar100-dcc, tiny_imagenet, imagenet32, "
+            "imagenet32-GROUP (automobile, truck, lizard, fish, terrier, insect), npz:PATH, folder:PATH, idx:PATH, "
+            "cifar:PATH or tfds:NAME.",
         ),
     ] = "digits"
     data_dir: Annotated[
         Path | None,
-        _chosen("PATH", "$JDD_DATA_DIR", "Where mnist, fashion_mnist and cifar10 lie."),
+        _chosen("PATH", "$JDD_DATA_DIR", "Where the published sets lie."),
     ] = None
     classes: Annotated[
         tuple[str, ...],
@@ -206,7 +208,7 @@ class Evaluate:
     ] = None
     data_dir: Annotated[
         Path | None,
-        _chosen("PATH", "$JDD_DATA_DIR", "Where mnist, fashion_mnist and cifar10 lie."),
+        _chosen("PATH", "$JDD_DATA_DIR", "Where the published sets lie."),
     ] = None
     classes: Annotated[
         tuple[str, ...], _chosen("CLASS", "the set's", "Only these classes, with random.")

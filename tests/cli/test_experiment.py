@@ -168,6 +168,21 @@ def test_the_training_images_belong_to_the_run():
     assert prepared.options["train_split"] == same and len(same) == 16
 
 
+def test_files_that_are_not_the_published_ones_are_warned_of(capsys, tmp_path):
+    digits = data.load_dataset("digits")
+    for stem, split in (("train", digits.train), ("t10k", digits.test)):
+        for kind, array in (("images-idx3", split.images[..., 0]), ("labels-idx1", split.labels)):
+            sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+            content = bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+            (tmp_path / f"{stem}-{kind}-ubyte").write_bytes(content)
+    found = experiment.load(DataOptions(data="mnist", data_dir=tmp_path))
+    assert len(found.train) == 1442
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("jdd: warning: mnist: not as published: ")
+    assert "train-images-idx3-ubyte has another checksum" in line
+    assert line.endswith("1442 train images, not 60000; 355 test images, not 10000")
+
+
 def test_every_method_can_be_made_by_its_entry():
     for name, entry in METHODS.items():
         assert all(getattr(entry, choice) for choice in entry._fields)
