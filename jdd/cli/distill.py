@@ -27,7 +27,9 @@ from jdd.cli.run_directory import RunDirectory
 Training = Callable[[jax.Array, Callable[[int, int], None]], evaluate.Evaluation]
 
 _SMALL = 5000
-_START = {"real": "random real images", "noise": "noise"}
+_START = {"real": "random real images", "noise": "noise"} | {
+    word: f"real images by {word}" for word in evaluate.SELECTIONS
+}
 
 
 def distill(command: Distill, argv: Sequence[str]) -> None:
@@ -70,9 +72,13 @@ class Session:
     def run_all(self, out: Console, save_seconds: float) -> None:
         """Distils, evaluates, and leaves everything in the run directory."""
         experiment, run = self.experiment, self.run
-        state = experiment.method.init(jax.random.fold_in(self.key, 0), experiment.train)
+        start = jax.random.fold_in(self.key, 0), experiment.train
+        resumed = run.checkpoints.latest() is not None
+        # What is resumed need only be described: initial images may take a network's training.
+        init = experiment.method.init
+        state = jax.eval_shape(init, *start) if resumed else init(*start)
         step = 0
-        if run.checkpoints.latest() is not None:
+        if resumed:
             with blame("--resume"):
                 state = run.checkpoints.restore(None, state, config=experiment.options)
             step = int(state.step)

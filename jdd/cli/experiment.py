@@ -15,6 +15,7 @@ import numpy as np
 
 from jdd import augment, data, evaluate, matching, methods, nn, synthetic
 from jdd.artefact import Augmentation
+from jdd.cli import real_images
 from jdd.cli.errors import UsageError, blame, require, said
 from jdd.cli.options import DataOptions, Distill, NetworkOptions
 from jdd.names import did_you_mean, one_of
@@ -25,6 +26,7 @@ DISTANCES: dict[str, Callable[[], matching.Stage]] = {
     "squared-error": matching.squared_error,
 }
 INITIAL = {"real": synthetic.real, "noise": synthetic.noise}
+STARTS = (*INITIAL, *evaluate.SELECTIONS)
 
 # On digits a run is to last two minutes on two cores; elsewhere the paper's numbers.
 _NETWORKS, _EVAL_NETWORKS = {"digits": 30}, {"digits": 3}
@@ -72,7 +74,9 @@ def prepare(command: Distill) -> Experiment:
     with blame("--distance"):
         one_of("distance", command.loop.distance, DISTANCES)
     over_classes = _over_classes(command.loop.over_classes)
-    start = _start(command.init)
+    with blame("--init"):
+        one_of("init", command.init, STARTS)
+    coreset_epochs = real_images.coreset_epochs(command.coreset_epochs, command.init)
     dataset = load(command.data)
     smallest = int(dataset.class_counts().min())
     require(
@@ -83,7 +87,7 @@ def prepare(command: Distill) -> Experiment:
     model = network(command.network, dataset)
     given: dict[str, Any] = {
         "loops": loops,
-        "start": functools.partial(start, ipc=command.ipc),
+        "start": functools.partial(_start(command.init, model, coreset_epochs), ipc=command.ipc),
         "learning_rate": command.loop.learning_rate,
         "momentum": command.loop.momentum,
         "real_batch": command.loop.real_batch,
@@ -100,6 +104,8 @@ def prepare(command: Distill) -> Experiment:
         **own,
         "eval_norm": eval_norm,
         "train_split": fingerprint(dataset),
+        # Only where it says something: runs of before this option was there can be resumed.
+        **({"coreset_epochs": coreset_epochs} if command.init in evaluate.SELECTIONS else {}),
     }
     return Experiment(
         command.method,
@@ -267,9 +273,11 @@ def _over_classes(given: str | None) -> str | int | None:
     return number
 
 
-def _start(init: str) -> Callable[..., Any]:
-    with blame("--init"):
-        return INITIAL[one_of("init", init, INITIAL)]
+def _start(init: str, model: nn.Model, epochs: int) -> Callable[..., Any]:
+    if init in INITIAL:
+        return INITIAL[init]
+    select = evaluate.SELECTIONS[init]
+    return functools.partial(evaluate.coreset_images, select=select, model=model, epochs=epochs)
 
 
 def _resolved(command: Distill, loops: methods.Loops) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def accuracy(
     True
     """
     n = table.images.shape[0]
-    size = min(micro_batch or _default_micro_batch(), n)
+    size = min(micro_batch or default_micro_batch(), n)
     batches = -(-n // size)
 
     def correct(i: Array) -> Array:
@@ -52,5 +52,6 @@ def accuracy(
     return lax.map(correct, jnp.arange(batches, dtype=jnp.int32)).sum() / n
 
 
-def _default_micro_batch() -> int:
+def default_micro_batch() -> int:
+    """How many images go through a network at a time where there is no gradient, by platform."""
     return 32 if jax.default_backend() == "cpu" else 1024
