@@ -28,7 +28,9 @@ from jdd.cli.run_directory import RunDirectory
 Training = Callable[[jax.Array, Callable[[int, int], None]], evaluate.Evaluation]
 
 _SMALL = 5000
-_START = {"real": "random real images", "noise": "noise"}
+_START = {"real": "random real images", "noise": "noise"} | {
+    word: f"real images by {word}" for word in evaluate.SELECTIONS
+}
 
 
 def distill(command: Distill, argv: Sequence[str]) -> None:
@@ -88,15 +90,22 @@ class Session:
 
     def _run_all(self, out: Console, save_seconds: float) -> None:
         experiment, run = self.experiment, self.run
-        state = experiment.method.init(jax.random.fold_in(self.key, 0), experiment.train)
+        start = jax.random.fold_in(self.key, 0), experiment.train
+        resumed = run.checkpoints.latest() is not None
+        # What is resumed need only be described: initial images may take a network's training.
+        init = experiment.method.init
+        state = jax.eval_shape(init, *start) if resumed else init(*start)
         step = 0
-        with blame("--resume"):
-            resumed = run.checkpoints.resume(state, config=experiment.options)
-        if resumed is not None:
-            step, state = resumed.step, resumed.state
-            for line in resumed.set_aside:
-                warning = f"jdd: warning: {line}; going on from update {step}"
-                print(warning, file=sys.stderr, flush=True)
+        if resumed:
+            with blame("--resume"):
+                restored = run.checkpoints.resume(state, config=experiment.options)
+            if restored is None:  # none of them could be read
+                state = init(*start)
+            else:
+                step, state = restored.step, restored.state
+                for line in restored.set_aside:
+                    warning = f"jdd: warning: {line}; going on from update {step}"
+                    print(warning, file=sys.stderr, flush=True)
         run.rewind(step)
         report.facts(out, _facts(experiment, run, step))
         began = time.perf_counter()

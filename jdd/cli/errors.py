@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
+import warnings
 from collections.abc import Iterator
 
 
@@ -35,6 +37,21 @@ def blame(*options: str) -> Iterator[None]:
         message = one_line(error)
         mentioned = [option for option in options if _speaks_of(message, option)]
         raise UsageError(f"{message} (option {', '.join(mentioned or options)})") from error
+
+
+@contextlib.contextmanager
+def said(category: type[Warning]) -> Iterator[None]:
+    """Says each warning of a category in one line on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", category=category)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, category):
+            print(f"jdd: warning: {one_line(str(warning.message))}", file=sys.stderr, flush=True)
+        else:
+            warnings.showwarning(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def require(condition: bool, option: str, message: str) -> None:

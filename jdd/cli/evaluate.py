@@ -1,4 +1,4 @@
-"""``jdd evaluate``: what a distilled set, or as many random real images, are worth."""
+"""``jdd evaluate``: what a distilled set, or real images, are worth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jdd import data
 from jdd import evaluate as protocols
 from jdd.artefact import DistilledSet, Metadata, versions
-from jdd.cli import report, scoring
+from jdd.cli import real_images, report, scoring
 from jdd.cli.errors import UsageError, blame, require
 from jdd.cli.experiment import base_protocol, check_augmentation, load, with_epochs
 from jdd.cli.networks import build, evaluated, flags, judging, protocol_norm, recorded
@@ -23,7 +24,7 @@ from jdd.cli.options import DataOptions, Evaluate
 from jdd.cli.places import new_file, set_file
 from jdd.cli.progress import Reporter, duration, reporter
 from jdd.files import write_atomically
-from jdd.names import one_of
+from jdd.names import did_you_mean, one_of
 from jdd.nn import Model, Network, network
 
 
@@ -31,6 +32,9 @@ class _Judge(NamedTuple):
     network: Network
     model: Model
     protocol: protocols.Protocol
+
+
+_NETWORKS = 20
 
 
 class _Setting(NamedTuple):
@@ -51,6 +55,7 @@ class _Meant(NamedTuple):
 class _Row(NamedTuple):
     images: str
     train: Callable[[_Judge, Callable[[int, int], None]], protocols.Evaluation]
+    note: str = ""
 
 
 def evaluate(command: Evaluate) -> None:
@@ -65,8 +70,11 @@ def evaluate(command: Evaluate) -> None:
         0 <= command.seed < 2**32, "--seed", f"must be from 0 to {2**32 - 1}, got {command.seed}"
     )
     file = command.out and new_file(command.out, "--out")
-    random = command.set == "random"
-    setting, rows = (_random if random else _distilled)(command)
+    real = command.set in real_images.WORDS
+    if not real and not Path(command.set).expanduser().exists():
+        hint = did_you_mean(command.set, real_images.WORDS)
+        require(not hint, "SET", f"{command.set}: there is no such file{hint}")
+    setting, rows = (_real if real else _distilled)(command)
     out = report.console()
     report.facts(out, _facts(setting))
     with reporter(None, 0) as progress:
@@ -89,25 +97,29 @@ def evaluate(command: Evaluate) -> None:
         write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def _random(command: Evaluate) -> tuple[_Setting, list[_Row]]:
-    require(
-        command.baseline == "random",
-        "--baseline",
-        "goes with a distilled set only: random real images are the baseline",
-    )
+def _real(command: Evaluate) -> tuple[_Setting, list[_Row]]:
+    whole = command.set == "whole"
+    for option, given in (("--ipc", command.ipc), ("--sets", command.sets)):
+        require(
+            not whole or given is None, option, "does not go with whole: there is one set, of all"
+        )
+    epochs = real_images.coreset_epochs(command.coreset_epochs, command.set)
+    protocol = protocols.WHOLE_SET
+    if command.protocol is not None or not whole:
+        with blame("--protocol"):
+            name = one_of("protocol", command.protocol or "dc", protocols.PROTOCOLS)
+        protocol = protocols.PROTOCOLS[name]
     ipc = 1 if command.ipc is None else command.ipc
-    with blame("--protocol"):
-        name = one_of("protocol", command.protocol or "dc", protocols.PROTOCOLS)
     usual = _Meant({}, network("convnet"), network("convnet"))
-    setting = _setting(command, DataOptions(), usual, lambda *_: protocols.PROTOCOLS[name], None)
+    setting = _setting(command, DataOptions(), usual, lambda *_: protocol, None)
     smallest = int(setting.dataset.class_counts().min())
     require(
         1 <= ipc <= smallest,
         "--ipc",
         f"must be from 1 to {smallest}, the smallest class of {setting.dataset.name}, got {ipc}",
     )
-    sets = 1 if command.sets is None else command.sets
-    return setting, [_random_row(command, setting, ipc, sets, command.networks)]
+    sets, networks = command.sets or 1, command.networks or (1 if whole else _NETWORKS)
+    return setting, [_real_row(command, setting, command.set, ipc, sets, networks, epochs)]
 
 
 def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
@@ -116,7 +128,8 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
         ("--ipc", command.ipc),
         ("--sets", command.sets),
     ):
-        require(given is None, option, "goes with random only: a distilled set has its own")
+        require(not given, option, "goes with real images only: a distilled set has its own")
+    epochs = real_images.coreset_epochs(command.coreset_epochs, command.baseline)
     with blame("SET"):
         distilled = DistilledSet.load(set_file(command.set))
     metadata = distilled.metadata
@@ -126,7 +139,6 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
         data=meant.options.get("data", metadata.dataset),
         classes=tuple(meant.options.get("classes", ())),
     )
-
     setting = _setting(
         command,
         source,
@@ -137,6 +149,7 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     dataset = setting.dataset
     key = jax.random.fold_in(jax.random.key(command.seed), 0)
     images = jnp.asarray(distilled.normalised()), jnp.asarray(distilled.labels)
+    networks = command.networks or _NETWORKS
     rows = [
         _Row(
             f"distilled images, {distilled.ipc} per class",
@@ -146,45 +159,58 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
                 *images,
                 setting.test,
                 judge.protocol,
-                num_networks=command.networks,
+                num_networks=networks,
                 networks_per_dispatch=scoring.networks_per_dispatch(),
                 report=done,
             ),
         )
     ]
-    if command.baseline == "random":
+    word = command.baseline
+    if word == "whole":
+        own = protocols.WHOLE_SET
+        rows.append(_real_row(command, setting, word, distilled.ipc, 1, 1, epochs, own))
+    elif word != "none":
         smallest = int(dataset.class_counts().min())
         require(
             distilled.ipc <= smallest,
             "--baseline",
             f"{dataset.name} has a class of {smallest} images only: give none",
         )
-        sets = min(5, command.networks)
-        each = math.ceil(command.networks / sets)
-        rows.append(_random_row(command, setting, distilled.ipc, sets, each))
+        # A chosen set takes a network trained on all images: one of it, several random ones.
+        sets = min(5, networks) if word == "random" else 1
+        each = math.ceil(networks / sets)
+        rows.append(_real_row(command, setting, word, distilled.ipc, sets, each, epochs))
     return setting, rows
 
 
-def _random_row(command: Evaluate, setting: _Setting, ipc: int, sets: int, networks: int) -> _Row:
+def _real_row(
+    command: Evaluate,
+    setting: _Setting,
+    word: str,
+    ipc: int,
+    sets: int,
+    networks: int,
+    epochs: int,
+    protocol: protocols.Protocol | None = None,
+) -> _Row:
+    """Networks trained on real images; under the judge's protocol where none is given."""
     key = jax.random.fold_in(jax.random.key(command.seed), 1)
-    return _Row(
-        f"random real images, {ipc} per class, {report.count(sets, 'set')}",
-        lambda judge, done: protocols.random_real_sets(
-            key,
-            judge.model,
-            setting.train,
-            setting.test,
-            ipc,
-            judge.protocol,
+
+    def train(judge: _Judge, done: Callable[[int, int], None]) -> protocols.Evaluation:
+        return real_images.training(
+            *(word, key, judge.model, setting.train, setting.test, protocol or judge.protocol),
+            ipc=ipc,
             sets=sets,
-            num_networks=networks,
-            networks_per_dispatch=scoring.networks_per_dispatch(),
-            report=done,
-        ),
-    )
+            networks=networks,
+            epochs=epochs,
+        )(done)
+
+    return _Row(real_images.title(word, ipc, sets), train, real_images.note(word, epochs))
 
 
 def _timed(judge: _Judge, row: _Row, progress: Reporter) -> scoring.Score:
+    if row.note:
+        progress.note(row.note)
     began = time.perf_counter()
     what = f"{row.images}: {judge.model.name}"
     found = row.train(judge, lambda n, total: progress.training(what, n, total))

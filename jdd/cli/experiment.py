@@ -15,7 +15,8 @@ import numpy as np
 
 from jdd import augment, data, evaluate, matching, methods, nn, synthetic
 from jdd.artefact import Augmentation
-from jdd.cli.errors import UsageError, blame, require
+from jdd.cli import real_images
+from jdd.cli.errors import UsageError, blame, require, said
 from jdd.cli.networks import build, evaluated, flags, matched, protocol_norm, record
 from jdd.cli.options import DataOptions, Distill, GradientMatching
 from jdd.names import did_you_mean, one_of
@@ -26,6 +27,7 @@ DISTANCES: dict[str, Callable[[], matching.Stage]] = {
     "squared-error": matching.squared_error,
 }
 INITIAL = {"real": synthetic.real, "noise": synthetic.noise}
+STARTS = (*INITIAL, *evaluate.SELECTIONS)
 
 # On digits a run is to last two minutes on two cores; elsewhere the paper's number.
 _EVAL_NETWORKS = {"digits": 3}
@@ -77,7 +79,9 @@ def prepare(command: Distill) -> Experiment:
     eval_network = evaluated(network, command.report.eval_norm or as_it_is)
     learning_rate = command.loop.learning_rate or entry.learning_rate(command.ipc, network)
     over_classes = _over_classes(command.loop.over_classes)
-    start = _start(command.init)
+    with blame("--init"):
+        one_of("init", command.init, STARTS)
+    coreset_epochs = real_images.coreset_epochs(command.coreset_epochs, command.init)
     dataset = load(command.data)
     smallest = int(dataset.class_counts().min())
     require(
@@ -88,7 +92,7 @@ def prepare(command: Distill) -> Experiment:
     model = build(network, dataset, *flags(command.network))
     given: dict[str, Any] = {
         "loops": loops,
-        "start": functools.partial(start, ipc=command.ipc),
+        "start": functools.partial(_start(command.init, model, coreset_epochs), ipc=command.ipc),
         "learning_rate": learning_rate,
         "momentum": command.loop.momentum,
         "real_batch": command.loop.real_batch,
@@ -105,6 +109,8 @@ def prepare(command: Distill) -> Experiment:
         "learning_rate": learning_rate,
         "eval_norm": eval_network.norm,
         "train_split": fingerprint(dataset),
+        # Only where it says something: runs of before this option was there can be resumed.
+        **({"coreset_epochs": coreset_epochs} if command.init in evaluate.SELECTIONS else {}),
     }
     return Experiment(
         command.method,
@@ -122,8 +128,8 @@ def prepare(command: Distill) -> Experiment:
 
 
 def load(options: DataOptions) -> data.Dataset:
-    """The data set, or a ``UsageError``."""
-    with blame("--data"):
+    """The data set, or a ``UsageError``; files that are not the published ones are warned of."""
+    with blame("--data"), said(data.NotPublished):
         dataset = data.load_dataset(options.data, data_dir=options.data_dir)
     with blame("--classes"):
         return dataset.restrict(options.classes) if options.classes else dataset
@@ -297,9 +303,11 @@ def _over_classes(given: str | None) -> str | int | None:
     return number
 
 
-def _start(init: str) -> Callable[..., Any]:
-    with blame("--init"):
-        return INITIAL[one_of("init", init, INITIAL)]
+def _start(init: str, model: nn.Model, epochs: int) -> Callable[..., Any]:
+    if init in INITIAL:
+        return INITIAL[init]
+    select = evaluate.SELECTIONS[init]
+    return functools.partial(evaluate.coreset_images, select=select, model=model, epochs=epochs)
 
 
 def _resolved(command: Distill, loops: methods.Loops, network: nn.Network) -> dict[str, Any]:

@@ -18,6 +18,12 @@ def _number(name: str, text: str) -> Any:
     return arg(metavar=name, help=text)
 
 
+_STARTS = "Images start at: real (random images), herding or k-centre (chosen images), or noise."
+_CORESET_EPOCHS = _chosen(
+    "EPOCHS", "15", "Training of the network by whose features herding and k-centre choose."
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
     """What is distilled."""
@@ -26,12 +32,14 @@ class DataOptions:
         str,
         arg(
             metavar="NAME",
-            help="digits, mnist, fashion_mnist, cifar10, npz:PATH, folder:PATH, idx:PATH, cifar:PATH or tfds:NAME.",
+            help="digits, mnist, fashion_mnist, svhn, cifar10, cifar100, cifar100-dcc, tiny_imagenet, imagenet32, "
+            "imagenet32-GROUP (automobile, truck, lizard, fish, terrier, insect), npz:PATH, folder:PATH, idx:PATH, "
+            "cifar:PATH or tfds:NAME.",
         ),
     ] = "digits"
     data_dir: Annotated[
         Path | None,
-        _chosen("PATH", "$JDD_DATA_DIR", "Where mnist, fashion_mnist and cifar10 lie."),
+        _chosen("PATH", "$JDD_DATA_DIR", "Where the published sets lie."),
     ] = None
     classes: Annotated[
         tuple[str, ...],
@@ -183,7 +191,8 @@ class Distill:
     method: ClassVar[str] = ""
 
     ipc: Annotated[int, _number("N", "Synthetic images per class.")] = 1
-    init: Annotated[str, _number("NAME", "Images start at: real or noise.")] = "noise"
+    init: Annotated[str, _number("NAME", _STARTS)] = "noise"
+    coreset_epochs: Annotated[int | None, _CORESET_EPOCHS] = None
     data: DataOptions = dataclasses.field(default_factory=DataOptions)
     run: RunOptions = dataclasses.field(default_factory=RunOptions)
     loop: LoopOptions = dataclasses.field(default_factory=LoopOptions)
@@ -204,7 +213,7 @@ class GradientMatching(Distill):
     gradient: GradientOptions = dataclasses.field(default_factory=GradientOptions)
 
 
-_INIT = _number("NAME", "Images start at: real or noise.")
+_INIT = _number("NAME", _STARTS)
 _STRATEGY = _chosen(
     "OPS",
     "all; without flip for digits, mnist, svhn",
@@ -283,41 +292,50 @@ class Dm(Distill):
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Train fresh networks on a distilled set (or on random real images) and test them.
+    """Train fresh networks on a distilled set (or on real images) and test them.
 
     The set says which data set, network and protocol it is meant for; options override it.
     """
 
     set: Annotated[
         Positional[str],
-        arg(metavar="SET", help="A .safetensors file, a run directory, or the word random."),
+        arg(
+            metavar="SET",
+            help="A .safetensors file, a run directory, or real images: random, herding, k-centre or whole.",
+        ),
     ]
     data: Annotated[
-        str | None, _chosen("NAME", "the set's; digits with random", "Data set to test on.")
+        str | None, _chosen("NAME", "the set's; digits with real images", "Data set to test on.")
     ] = None
     data_dir: Annotated[
         Path | None,
-        _chosen("PATH", "$JDD_DATA_DIR", "Where mnist, fashion_mnist and cifar10 lie."),
+        _chosen("PATH", "$JDD_DATA_DIR", "Where the published sets lie."),
     ] = None
     classes: Annotated[
-        tuple[str, ...], _chosen("CLASS", "the set's", "Only these classes, with random.")
+        tuple[str, ...], _chosen("CLASS", "the set's", "Only these classes, with real images.")
     ] = ()
-    ipc: Annotated[int | None, _chosen("N", "1", "Images per class, with random.")] = None
+    ipc: Annotated[int | None, _chosen("N", "1", "Images per class, with real images.")] = None
     sets: Annotated[
         int | None,
-        _chosen("N", "1", "Subsets of real images, each with so many networks, with random."),
+        _chosen("N", "1", "Subsets of real images, each with so many networks."),
     ] = None
     protocol: Annotated[
         str | None,
-        _chosen("NAME", "the set's; dc with random", "How networks train; see jdd methods."),
+        _chosen(
+            "NAME",
+            "the set's; dc with real images, 15 epochs with whole",
+            "How networks train; see jdd methods.",
+        ),
     ] = None
-    networks: Annotated[int, _number("N", "Networks per set.")] = 20
+    networks: Annotated[int | None, _chosen("N", "20; 1 with whole", "Networks per set.")] = None
+    coreset_epochs: Annotated[int | None, _CORESET_EPOCHS] = None
     eval_epochs: Annotated[
         int | None, _chosen("EPOCHS", "the protocol's", "Epochs; changes the protocol.")
     ] = None
     seed: Annotated[int, _number("INT", "Of networks and random subsets.")] = 0
     baseline: Annotated[
-        Literal["random", "none"], arg(help="What a distilled set is compared with.")
+        Literal["random", "herding", "k-centre", "whole", "none"],
+        arg(help="What a distilled set is compared with."),
     ] = "random"
     models: Annotated[
         str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jdd.data.batch import Batch, Draw
 from jdd.data.dataset import Dataset, Split, denormalise, normalise
+from jdd.data.published import NotPublished
 from jdd.data.registry import load_dataset
 from jdd.data.table import ClassTable, class_table, draw_indices, take
 
@@ -12,6 +13,7 @@ __all__ = [
     "ClassTable",
     "Dataset",
     "Draw",
+    "NotPublished",
     "Split",
     "class_table",
     "denormalise",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -47,7 +48,10 @@ class Split:
 
 
 class Source(NamedTuple):
-    """What a reader found; None where the source does not say (the registry then fills it in)."""
+    """What a reader found; None where the source does not say (the registry then fills it in).
+
+    `files` are those that were read, where the publisher's files are known by name.
+    """
 
     train: Split
     test: Split
@@ -55,6 +59,7 @@ class Source(NamedTuple):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     remark: str = ""
+    files: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,10 +44,8 @@ def read_image_folder(folder: Path) -> Source:
         if not files:
             raise ValueError(f"{folder / part}: no .png, .jpg or .jpeg image in any class folder")
     first = train[0][0]
-    mode, shape = _layout_of(first)
-    return Source(
-        _read_split(train, mode, shape, first), _read_split(test, mode, shape, first), names
-    )
+    mode = "L" if decode_image(first, None).shape[2] == 1 else "RGB"
+    return Source(read_images(train, mode, first), read_images(test, mode, first), names)
 
 
 def _class_folders(folder: Path) -> tuple[str, ...]:
@@ -65,14 +64,13 @@ def _list_images(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]
     ]
 
 
-def _layout_of(file: Path) -> tuple[str, tuple[int, int, int]]:
-    pixels = decode_image(file, None)
-    return ("L" if pixels.shape[2] == 1 else "RGB"), pixels.shape
+def read_images(files: Sequence[tuple[Path, int]], mode: str, first: Path) -> Split:
+    """The images of (file, label) pairs in a Pillow mode, all of the size of the image `first`.
 
-
-def _read_split(
-    files: list[tuple[Path, int]], mode: str, shape: tuple[int, int, int], first: Path
-) -> Split:
+    Raises:
+      ValueError: naming the file that cannot be read or has another size.
+    """
+    shape = decode_image(first, mode).shape
     images = np.empty((len(files), *shape), np.uint8)
     for i, (file, _) in enumerate(files):
         pixels = decode_image(file, mode)

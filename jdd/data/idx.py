@@ -71,7 +71,12 @@ def read_idx_folder(folder: Path) -> Source:
         raise ValueError(
             f"{folder}: no {missing[0]}[.gz] (needed are the four files of MNIST's layout)"
         )
-    return Source(_read_split(folder, "train"), _read_split(folder, "test"))
+    files = [_find(folder, stem) for pair in _STEMS.values() for stem in pair]
+    return Source(
+        _read_split(folder, "train"),
+        _read_split(folder, "test"),
+        files=tuple(file for file in files if file is not None),
+    )
 
 
 def has_idx_files(folder: Path) -> bool:

@@ -1,65 +1,25 @@
-"""Data sets by name: the digits, the three of the papers, and one's own in five formats."""
+"""Data sets by name: the digits, the published ones of the papers, and one's own in five formats."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from jdd.data.cifar import has_cifar10_files, read_cifar_folder
+from jdd.data.cifar import read_cifar_folder
 from jdd.data.dataset import Dataset, Source, Split, pixel_statistics
 from jdd.data.digits import read_digits
 from jdd.data.folder import read_image_folder
-from jdd.data.idx import has_idx_files, read_idx_folder
+from jdd.data.idx import read_idx_folder
 from jdd.data.npz import read_npz
+from jdd.data.published import PUBLISHED, STATISTICS, NotPublished, deviations
 from jdd.data.tfds import read_tfds
 from jdd.names import did_you_mean
 
 DATA_DIR_VARIABLE = "JDD_DATA_DIR"
-
-# (mean, std) per channel with which the papers normalise, by tfds's name
-STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "mnist": ((0.1307,), (0.3081,)),
-    "fashion_mnist": ((0.2861,), (0.3530,)),
-    "svhn_cropped": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-    "cifar100": ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
-}
-
-
-class _Named(NamedTuple):
-    """A published set: where its files lie below the data folder, and how they are read."""
-
-    class_names: tuple[str, ...]
-    folders: tuple[str, ...]
-    files: str
-    is_there: Callable[[Path], bool]
-    read: Callable[[Path], Source]
-
-
-_IDX_FILES = "*-idx3-ubyte[.gz] and *-idx1-ubyte[.gz]"
-_FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot".split(",")
-_CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
-_CIFAR10_FOLDER = "cifar-10-batches-bin"
-
-_NAMED = {
-    "mnist": _Named(
-        tuple("0123456789"), ("mnist", "."), _IDX_FILES, has_idx_files, read_idx_folder
-    ),
-    "fashion_mnist": _Named(
-        tuple(_FASHION), ("fashion_mnist", "."), _IDX_FILES, has_idx_files, read_idx_folder
-    ),
-    "cifar10": _Named(
-        tuple(_CIFAR10),
-        (_CIFAR10_FOLDER, f"cifar10/{_CIFAR10_FOLDER}", "cifar10", "."),
-        "data_batch_*.bin and test_batch.bin",
-        has_cifar10_files,
-        read_cifar_folder,
-    ),
-}
 
 _FORMATS: dict[str, Callable[[Path], Source]] = {
     "npz": read_npz,
@@ -68,7 +28,7 @@ _FORMATS: dict[str, Callable[[Path], Source]] = {
     "cifar": read_cifar_folder,
 }
 
-_KNOWN = ["digits", *_NAMED, *(f"{kind}:PATH" for kind in _FORMATS), "tfds:NAME"]
+_KNOWN = ["digits", *PUBLISHED, *(f"{kind}:PATH" for kind in _FORMATS), "tfds:NAME"]
 
 
 def load_dataset(
@@ -81,13 +41,21 @@ def load_dataset(
 
     Names:
       digits: scikit-learn's 8 x 8 digits; needs no files.
-      mnist, fashion_mnist, cifar10: the published sets with the papers' statistics, read from
-        `data_dir/NAME`, `data_dir/cifar-10-batches-bin` or `data_dir` itself, else through
-        tensorflow-datasets.
+      mnist, fashion_mnist, svhn, cifar10, cifar100, tiny_imagenet: the published sets with the
+        papers' statistics, read from the publisher's files in `data_dir/NAME`, in the folder that
+        their archive makes (`data_dir/cifar-10-batches-bin`, ...) or in `data_dir` itself, else
+        through tensorflow-datasets.
+      cifar100-dcc: CIFAR-100 with CIFAR-10's statistics, as the code of DCC normalises it.
+      imagenet32, and imagenet32-automobile, -truck, -lizard, -fish, -terrier, -insect: downsampled
+        ImageNet and DCC's fine-grained groups of its classes, with statistics of their train pixels.
       npz:PATH, folder:PATH, idx:PATH, cifar:PATH: one's own set in that format; statistics are
         those of the train pixels.
       tfds:NAME: any image classification set of tensorflow-datasets; statistics are the papers' for
         mnist, fashion_mnist, svhn_cropped, cifar10 and cifar100, else those of the train pixels.
+
+    Files under a published name are compared with the published ones (by checksum where the
+    publisher gives it, and by number of images), and a `NotPublished` warning names what differs:
+    results on them do not compare with results on the published set.
 
     Args:
       name: one of the above.
@@ -100,6 +68,9 @@ def load_dataset(
 
     Raises:
       ValueError: one line, for an unknown name or class, and for files that are missing or damaged.
+
+    Warns:
+      NotPublished: one line, where files are not those that were published under the name.
 
     Example:
       >>> data = load_dataset("digits", classes=["3", "8"])
@@ -119,7 +90,7 @@ def _read(name: str, data_dir: Path | None) -> Source:
     kind, colon, argument = name.partition(":")
     if not colon and name == "digits":
         return read_digits()
-    if not colon and name in _NAMED:
+    if not colon and name in PUBLISHED:
         return _read_named(name, data_dir)
     if colon and argument and kind == "tfds":
         source = read_tfds(argument, data_dir)
@@ -132,29 +103,37 @@ def _read(name: str, data_dir: Path | None) -> Source:
     known = ", ".join(_KNOWN)
     if not colon and (name in _FORMATS or name == "tfds"):
         raise ValueError(f"data set {name!r} needs a place to read, as in {known}")
-    spelled = ["digits", *_NAMED, *_FORMATS, "tfds"]
+    spelled = ["digits", *PUBLISHED, *_FORMATS, "tfds"]
     raise ValueError(f"unknown data set {name!r}{did_you_mean(kind, spelled)}; known: {known}")
 
 
 def _read_named(name: str, data_dir: Path | None) -> Source:
-    entry = _NAMED[name]
+    entry = PUBLISHED[name]
     places = [] if data_dir is None else [data_dir / folder for folder in entry.folders]
     found = next((place for place in places if entry.is_there(place)), None)
     if found is not None:
         source = entry.read(found)
-        _refuse_rival(name, source.train, found)
+        if entry.twin is not None:
+            _refuse_twin(name, entry.twin, source.train, found)
+        if differences := deviations(entry, source):
+            warnings.warn(
+                f"{name}: not as published: {'; '.join(differences)}",
+                NotPublished,
+                stacklevel=4,  # the caller of load_dataset
+            )
         source = source._replace(class_names=source.class_names or entry.class_names)
         return _with_statistics(name, source)
-    looked = (
-        f"looked in {', '.join(str(place) for place in places)}" if places else "no data_dir given"
+    looked = f"looked in {', '.join(map(str, places))}" if places else "no data_dir given"
+    absent = (
+        f"{name}: files {entry.files} not found ({looked}; --data-dir or {DATA_DIR_VARIABLE} names "
+        "the folder)"
     )
+    if entry.tfds is None:
+        raise ValueError(absent)
     try:
-        return _with_statistics(name, read_tfds(name, data_dir))
+        return _with_statistics(name, entry.of_tfds(read_tfds(entry.tfds, data_dir)))
     except ValueError as error:
-        raise ValueError(
-            f"{name}: files {entry.files} not found ({looked}; --data-dir or {DATA_DIR_VARIABLE} "
-            f"names the folder); and in tensorflow-datasets: {error}"
-        ) from None
+        raise ValueError(f"{absent}; and in tensorflow-datasets: {error}") from None
 
 
 def _with_statistics(name: str, source: Source) -> Source:
@@ -164,15 +143,11 @@ def _with_statistics(name: str, source: Source) -> Source:
     return source._replace(mean=mean, std=std)
 
 
-def _refuse_rival(name: str, train: Split, place: Path) -> None:
+def _refuse_twin(name: str, twin: str, train: Split, place: Path) -> None:
     """MNIST and Fashion-MNIST are published under the same file names: tell by the pixels."""
-    for rival, entry in _NAMED.items():
-        if rival != name and entry.files == _NAMED[name].files:
-            found, published = pixel_statistics(train.images), STATISTICS[rival]
-            if np.shape(found) == np.shape(published) and np.allclose(
-                found, published, atol=1e-4, rtol=0
-            ):
-                raise ValueError(f"{place} holds {rival} (by its pixel statistics), not {name}")
+    found, published = pixel_statistics(train.images), STATISTICS[twin]
+    if np.shape(found) == np.shape(published) and np.allclose(found, published, atol=1e-4, rtol=0):
+        raise ValueError(f"{place} holds {twin} (by its pixel statistics), not {name}")
 
 
 def _complete(name: str, source: Source) -> Dataset:

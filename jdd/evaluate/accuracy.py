@@ -43,7 +43,7 @@ def accuracy(
     if micro_batch is not None:
         at_least("micro_batch", micro_batch, 1)
     n = table.images.shape[0]
-    size = min(micro_batch or _default_micro_batch(), n)
+    size = min(micro_batch or default_micro_batch(), n)
     batches = -(-n // size)
 
     def correct(i: Array) -> Array:
@@ -58,5 +58,6 @@ def accuracy(
     return lax.map(correct, jnp.arange(batches, dtype=jnp.int32)).sum() / n
 
 
-def _default_micro_batch() -> int:
+def default_micro_batch() -> int:
+    """How many images go through a network at a time where there is no gradient, by platform."""
     return 32 if jax.default_backend() == "cpu" else 1024

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,18 +33,27 @@ def random_real(key: Array, table: ClassTable, ipc: int) -> tuple[Array, Array]:
     Raises:
       ValueError: if a class has fewer than ipc images.
     """
-    start = synthetic.real(key, table, ipc)
-    # Pixels have no randomness: decoding looks at no key.
-    images, labels = synthetic.pixels.decode(synthetic.pixels.init(start), key)
-    return images.reshape(-1, *images.shape[2:]), labels.reshape(-1)
+    return flat_set(synthetic.real(key, table, ipc))
 
 
-def random_real_sets(
+def flat_set(images: Array) -> tuple[Array, Array]:
+    """Class-stacked images ``[C, n, H, W, ch]`` as ``(images [C * n, H, W, ch], labels [C * n])``."""
+    labels = jnp.repeat(jnp.arange(images.shape[0], dtype=jnp.int32), images.shape[1])
+    return images.reshape(-1, *images.shape[2:]), labels
+
+
+def all_images(table: ClassTable) -> tuple[Array, Array]:
+    """Every image of a table, normalised, with its label: ``(images [N, H, W, ch], labels [N])``."""
+    n = table.images.shape[0]
+    classes = jnp.arange(table.num_classes, dtype=jnp.int32)
+    return take(table, jnp.arange(n)), jnp.repeat(classes, table.count, total_repeat_length=n)
+
+
+def real_sets(
     key: Array,
     model: Model,
-    train: ClassTable,
+    draw: Callable[[Array], tuple[Array, Array]],
     test: ClassTable,
-    ipc: int,
     protocol: Protocol,
     *,
     sets: int = 5,
@@ -51,25 +61,24 @@ def random_real_sets(
     networks_per_dispatch: int = 5,
     report: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Fresh networks on fresh random subsets of the real images.
+    """Fresh networks on sets of real images, each drawn anew.
 
     Args:
       key: typed PRNG key; each set gets its own.
       model: the architecture.
-      train: the real training set.
-      test: the real test set, normalised as ``train`` is.
-      ipc: images per class.
+      draw: ``draw(key) -> (images [N, H, W, ch], labels [N])``.
+      test: the real test set, normalised as the images are.
       protocol: the recipe.
-      sets: how many subsets.
-      num_networks: networks per subset.
+      sets: how many sets.
+      num_networks: networks per set.
       networks_per_dispatch: networks trained by one call of the compiled program.
       report: called with (networks done, sets * num_networks) after each dispatch.
 
     Returns:
-      ``sets * num_networks`` accuracies, subset by subset.
+      ``sets * num_networks`` accuracies, set by set.
 
     Raises:
-      ValueError: if sets or num_networks is below 1, or a class has fewer than ipc images.
+      ValueError: if sets or num_networks is below 1, or draw refuses.
     """
     if sets < 1:
         raise ValueError(f"sets must be at least 1, got {sets}")
@@ -85,7 +94,7 @@ def random_real_sets(
             evaluate(
                 key_of_set,
                 model,
-                *random_real(draw_key, train, ipc),
+                *draw(draw_key),
                 test,
                 protocol,
                 num_networks=num_networks,
@@ -94,6 +103,39 @@ def random_real_sets(
             )
         )
     return found[0]._replace(accuracies=np.concatenate([one.accuracies for one in found]))
+
+
+def random_real_sets(
+    key: Array,
+    model: Model,
+    train: ClassTable,
+    test: ClassTable,
+    ipc: int,
+    protocol: Protocol,
+    **options: Any,
+) -> Evaluation:
+    """Fresh networks on fresh random subsets of the real images.
+
+    Args:
+      key: typed PRNG key; each set gets its own.
+      model: the architecture.
+      train: the real training set.
+      test: the real test set, normalised as ``train`` is.
+      ipc: images per class.
+      protocol: the recipe.
+      **options: those of ``real_sets``.
+
+    Returns:
+      ``sets * num_networks`` accuracies, subset by subset.
+
+    Raises:
+      ValueError: if sets or num_networks is below 1, or a class has fewer than ipc images.
+    """
+
+    def draw(key: Array) -> tuple[Array, Array]:
+        return random_real(key, train, ipc)
+
+    return real_sets(key, model, draw, test, protocol, **options)
 
 
 def whole_set(
@@ -125,12 +167,10 @@ def whole_set(
     Raises:
       ValueError: if num_networks is below 1.
     """
-    n = train.images.shape[0]
     return evaluate(
         key,
         model,
-        take(train, jnp.arange(n)),
-        jnp.repeat(jnp.arange(train.num_classes), train.count, total_repeat_length=n),
+        *all_images(train),
         test,
         protocol,
         num_networks=num_networks,

@@ -33,14 +33,14 @@ class SGDRecipe(NamedTuple):
       weight_decay: added to the gradient of every parameter, biases and norms too.
       batch_size: of a minibatch; the last partial one of an epoch is kept.
       decay_after: number of epochs after which the learning rate is multiplied by 0.1 and the
-        momentum starts again from nothing; None for never.
+        momentum starts again from nothing; None for never; may be traced.
     """
 
     learning_rate: float = 0.01
     momentum: float = 0.0
     weight_decay: float = 0.0
     batch_size: int = 256
-    decay_after: int | None = None
+    decay_after: int | Array | None = None
 
 
 def train_epochs(

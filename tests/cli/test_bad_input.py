@@ -201,7 +201,7 @@ CASES = [
     ("evaluate W/two-channels.safetensors", ["2 channels", "SET"]),
     ("evaluate W/rgb.safetensors", ["(8, 8, 3)", "(8, 8, 1)", "--data"]),
     ("evaluate W/abc.safetensors", ["classes are not those of digits", "--data"]),
-    ("evaluate W/deep.safetensors", ["depth may be at most", "--depth"]),
+    ("evaluate W/deep.safetensors", ["depth may be at most", "--models"]),
     ("evaluate W/begun", ["no set.safetensors", "SET"]),
     ("evaluate ~nobody-of-this-name/a", ["home", "SET"]),
     ("evaluate W/good.safetensors --data npz:W/right.npz", ["classes are not those", "--data"]),

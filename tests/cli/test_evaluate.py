@@ -124,9 +124,51 @@ def test_random_real_images_need_no_set(cli, tmp_path):
     assert same["accuracies"] == score["accuracies"]
 
 
+SMALL = "--classes 0 1 --width 4 --depth 1".split()
+
+
+def test_chosen_real_images(cli, tmp_path):
+    result = tmp_path / "result.json"
+    chosen = ["--ipc", 3, "--coreset-epochs", 1, "--protocol", "dsa-no-flip"]
+    outcome = cli("evaluate", "herding", *SMALL, *QUICK, *chosen, "--out", result)
+    assert outcome.code == 0, outcome.err
+    assert "herding: each set is chosen by a network trained on all images (1 epoch)" in outcome.err
+    content = json.loads(result.read_text())
+    (score,) = content["scores"]
+    assert content["set"] == "herding"
+    assert score["images"] == "real images by herding, 3 per class, 1 set"
+    assert score["protocol"] == "dsa-no-flip, 1 epochs" and "DSA augmentation" in score["recipe"]
+    assert len(score["accuracies"]) == 2
+
+
+def test_the_whole_set(cli, tmp_path):
+    result = tmp_path / "result.json"
+    outcome = cli("evaluate", "whole", *SMALL, "--eval-epochs", 1, "--out", result)
+    assert outcome.code == 0, outcome.err
+    (score,) = json.loads(result.read_text())["scores"]
+    assert score["images"] == "whole training set" and len(score["accuracies"]) == 1
+    assert score["protocol"] == "whole set, 1 epochs"
+
+
+def test_a_distilled_set_beside_chosen_images(cli, tmp_path):
+    file = save(tmp_path, ipc=2)
+    outcome = cli("evaluate", file, *QUICK, "--baseline", "k-centre", "--coreset-epochs", 1)
+    assert outcome.code == 0, outcome.err
+    assert "real images by k-centre, 2 per class, 1 set" in outcome.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["herdin"], ["no such file", "did you mean 'herding'", "SET"]),
+        (["k-center"], ["did you mean 'k-centre'", "SET"]),
+        (["random", "--coreset-epochs", "3"], ["herding and k-centre only", "--coreset-epochs"]),
+        (["herding", "--coreset-epochs", "0"], ["at least 1", "--coreset-epochs"]),
+        (["herding", "--ipc", "0"], ["from 1 to", "--ipc"]),
+        (["whole", "--ipc", "1"], ["does not go with whole", "--ipc"]),
+        (["whole", "--sets", "2"], ["does not go with whole", "--sets"]),
+        (["whole", "--protocol", "dcc"], ["did you mean 'dc'", "--protocol"]),
+        (["x", "--coreset-epochs", "3"], ["herding and k-centre only", "--coreset-epochs"]),
         (["none.safetensors"], ["no such file", "SET"]),
         (["random", "--protocol", "dcc"], ["did you mean 'dc'", "--protocol"]),
         (["random", "--ipc", "0"], ["from 1 to", "--ipc"]),
@@ -198,7 +240,7 @@ def test_the_norm_of_evaluation_comes_with_the_set(cli, tmp_path, options, netwo
 def test_a_set_that_does_not_fit(cli, refused, tmp_path):
     file = save(tmp_path, protocol="of tomorrow")
     assert refused(cli("evaluate", file), "'of tomorrow'", "--protocol")
-    assert refused(cli("evaluate", file, "--ipc", 2), "goes with random only", "--ipc")
+    assert refused(cli("evaluate", file, "--ipc", 2), "goes with real images only", "--ipc")
     (tmp_path / "odd").mkdir()
     odd = save(tmp_path / "odd", size=9)
     assert refused(cli("evaluate", odd), "(9, 9, 1)", "--data")

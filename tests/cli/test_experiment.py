@@ -240,6 +240,50 @@ def test_the_training_images_belong_to_the_run():
     assert prepared.options["train_split"] == same and len(same) == 16
 
 
+@pytest.mark.parametrize("init", ["herding", "k-centre"])
+def test_images_can_start_at_chosen_ones(init):
+    digits = DataOptions(classes=("0", "1"))
+    command = Dsa(ipc=2, init=init, coreset_epochs=2, data=digits, network=SMALL)
+    found = experiment.prepare(command)
+    assert (found.options["init"], found.options["coreset_epochs"]) == (init, 2)
+    key = jax.random.key(3)
+    images = found.method.decode(found.method.init(key, found.train))[0]
+    expected = evaluate.coreset_images(
+        jax.random.split(key, 4)[0],
+        *(found.train, 2),
+        select=evaluate.SELECTIONS[init],
+        model=found.model,
+        epochs=2,
+    )
+    np.testing.assert_array_equal(images, expected)
+    # a run that is resumed describes its state without the training
+    described = jax.eval_shape(found.method.init, key, found.train)
+    assert described.synthetic["images"].shape == images.shape
+
+
+def test_the_epochs_of_the_network_that_chooses():
+    digits = DataOptions(classes=("0", "1"))
+    plain = experiment.prepare(Dc(data=digits, network=SMALL))
+    assert "coreset_epochs" not in plain.options
+    usual = experiment.prepare(Dc(data=digits, network=SMALL, init="herding"))
+    assert usual.options["coreset_epochs"] == evaluate.CORESET_EPOCHS == 15
+
+
+def test_files_that_are_not_the_published_ones_are_warned_of(capsys, tmp_path):
+    digits = data.load_dataset("digits")
+    for stem, split in (("train", digits.train), ("t10k", digits.test)):
+        for kind, array in (("images-idx3", split.images[..., 0]), ("labels-idx1", split.labels)):
+            sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+            content = bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+            (tmp_path / f"{stem}-{kind}-ubyte").write_bytes(content)
+    found = experiment.load(DataOptions(data="mnist", data_dir=tmp_path))
+    assert len(found.train) == 1442
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("jdd: warning: mnist: not as published: ")
+    assert "train-images-idx3-ubyte has another checksum" in line
+    assert line.endswith("1442 train images, not 60000; 355 test images, not 10000")
+
+
 def test_every_method_can_be_made_by_its_entry():
     for name, entry in METHODS.items():
         assert all(getattr(entry, choice) for choice in entry._fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,47 @@ def idx_bytes(array: np.ndarray) -> bytes:
     """An IDX file of unsigned bytes, written from the format's description."""
     sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
     return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def python2_pickle() -> Callable[[object], bytes]:
+    """A pickle as Python 2's cPickle writes it (protocol 2), from the description of its opcodes.
+
+    Texts are byte strings there, so that CIFAR's keys, names and pixels are; Python 3 cannot write it.
+    """
+    return lambda value: b"\x80\x02" + _python2(value) + b"."
+
+
+def _python2(value: object) -> bytes:
+    match value:
+        case None:
+            return b"N"
+        case bool():
+            return b"\x88" if value else b"\x89"
+        case int() if 0 <= value < 256:
+            return b"K" + bytes([value])
+        case int():
+            return b"J" + struct.pack("<i", value)
+        case str() | bytes():
+            data = value.encode("latin-1") if isinstance(value, str) else value
+            short = len(data) < 256
+            return (
+                b"U" + bytes([len(data)]) if short else b"T" + struct.pack("<i", len(data))
+            ) + data
+        case tuple():
+            return b"(" + b"".join(map(_python2, value)) + b"t"
+        case list():
+            return b"](" + b"".join(map(_python2, value)) + b"e"
+        case dict():
+            return b"}(" + b"".join(_python2(k) + _python2(v) for k, v in value.items()) + b"u"
+        case np.ndarray():
+            empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n" + _python2((0,))
+            order = "|" if value.dtype.itemsize == 1 else "<"
+            dtype = b"cnumpy\ndtype\n" + _python2((value.dtype.str[1:], 0, 1)) + b"R"
+            dtype += _python2((3, order, None, None, None, -1, -1, 0)) + b"b"
+            state = _python2(1) + _python2(value.shape) + dtype + _python2(False)
+            return empty + _python2("b") + b"\x87R(" + state + _python2(value.tobytes()) + b"tb"
+    raise TypeError(type(value))
 
 
 @pytest.fixture

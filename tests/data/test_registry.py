@@ -12,6 +12,9 @@ import pytest
 from jdd.data import load_dataset, registry
 from jdd.data.dataset import pixel_statistics
 
+# by name the tiny files are not the published ones; tests/data/test_published.py is about that
+pytestmark = pytest.mark.filterwarnings("ignore::jdd.data.published.NotPublished")
+
 
 @pytest.fixture(autouse=True)
 def no_data_dir(monkeypatch):

@@ -130,7 +130,7 @@ def test_a_set_that_cannot_be_prepared(tmp_path, own_default_folder, missing, mo
         ) as raised:
             load_dataset(name, data_dir=tmp_path)
         message = str(raised.value)
-        assert 'pip install "jdd[tfds]"' in message and "\n" not in message
+        assert "pip install tensorflow-cpu importlib_resources" in message and "\n" not in message
         assert str(tmp_path) in message and str(own_default_folder) in message
     assert not any(tmp_path.iterdir())
 
@@ -173,3 +173,24 @@ def test_a_set_without_random_access(tmp_path, monkeypatch, missing):
         ValueError, match="is prepared as array_record, which only TensorFlow reads"
     ):
         load_dataset("tfds:jdd_tiny", data_dir=tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")  # preparing is TensorFlow's, with warnings of its own
+def test_the_real_fashion_mnist(tmp_path, shared_data):
+    """Prepared by its own builder from the publisher's files, it holds what those files hold."""
+    reason = "preparing Fashion-MNIST needs TensorFlow: pip install tensorflow-cpu"
+    pytest.importorskip("tensorflow", reason=reason)
+    builder = tfds.builder("fashion_mnist", data_dir=str(tmp_path), file_format="array_record")
+    by_hand = tfds.download.DownloadConfig(manual_dir=str(shared_data / "fashion_mnist"))
+    builder.download_and_prepare(download_dir=str(tmp_path / "downloads"), download_config=by_hand)
+    for name in ("tfds:fashion_mnist", "fashion_mnist"):
+        prepared = load_dataset(name, data_dir=tmp_path)
+        files = load_dataset("fashion_mnist", data_dir=shared_data)
+        assert prepared.class_names == files.class_names
+        assert (prepared.mean, prepared.std) == (files.mean, files.std) == ((0.2861,), (0.3530,))
+        for part in ("train", "test"):  # its order is shuffled
+            found, expected = (
+                sorted(zip(map(bytes, split.images), split.labels.tolist(), strict=True))
+                for split in (getattr(prepared, part), getattr(files, part))
+            )
+            assert found == expected

@@ -18,7 +18,7 @@ from jdd.methods import METHODS, Loops, advance, dc, dc_loops, dsa
 from jdd.methods.dc import dc_objective
 from jdd.nn import convnet
 
-MAKERS = {"dc": dc, "dsa": dsa}
+MAKERS = {name: entry.factory for name, entry in METHODS.items()}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,178 @@
+"""Coresets: real images chosen by the features of a network that was trained on all of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jdd.data.table import ClassTable, take
+from jdd.evaluate.accuracy import default_micro_batch
+from jdd.evaluate.baselines import WHOLE_SET, all_images, flat_set
+from jdd.nn import Model
+from jdd.nn.model import Variables
+from jdd.synthetic.coreset import herding, k_centre
+from jdd.training import train_epochs
+
+Selection = Callable[..., Array]
+"""``selection(features [N, d], n, valid=...) -> int32 [n]``."""
+
+SELECTIONS: Mapping[str, Selection] = {"herding": herding, "k-centre": k_centre}
+
+CORESET_EPOCHS = WHOLE_SET.epochs + 1
+
+
+def train_on_all(
+    key: Array, model: Model, table: ClassTable, *, epochs: int = CORESET_EPOCHS
+) -> Variables:
+    """A network trained on all real images, by whose features coresets are chosen.
+
+    SGD as in ``WHOLE_SET`` (rate 0.01, momentum 0.9, weight decay 5e-4, batch 256, no augmentation),
+    with a tenth of the rate in the last two fifths of the epochs.
+
+    Args:
+      key: typed PRNG key.
+      model: the network.
+      table: the real training set; all of it is normalised to float32 on the device.
+      epochs: of training.
+
+    Returns:
+      Its variables.
+
+    Raises:
+      ValueError: if epochs is below 1.
+
+    Reference: the papers say "models trained on the whole dataset" (Zhao, Mopuri, Bilen, ICLR 2021)
+    and no recipe.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    return _train(key, model, table, jnp.int32(epochs))
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _train(key: Array, model: Model, table: ClassTable, epochs: Array) -> Variables:
+    start, training = jax.random.split(key)
+    recipe = WHOLE_SET.recipe._replace(decay_after=(epochs - 1) // 2 + 2)
+    variables = model.init(start)
+    return train_epochs(training, model, variables, *all_images(table), recipe, epochs=epochs)[0]
+
+
+@functools.partial(jax.jit, static_argnames=("select", "model", "ipc", "micro_batch"))
+def select_images(
+    select: Selection,
+    model: Model,
+    variables: Variables,
+    table: ClassTable,
+    ipc: int,
+    *,
+    micro_batch: int | None = None,
+) -> Array:
+    """The images of each class that a selection picks by the network's embedding.
+
+    Class after class, so that the features of one class only are in memory.
+
+    Args:
+      select: for example ``SELECTIONS["herding"]``; static.
+      model: the network; static.
+      variables: its variables.
+      table: the real training set.
+      ipc: images per class; static.
+      micro_batch: images that are embedded at a time; None for the platform's default.
+
+    Returns:
+      float32 ``[C, ipc, H, W, ch]``, normalised, in the order in which they were picked; NaN where
+      the embedding is not finite.
+
+    Raises:
+      ValueError: if ipc is below 1 or a class has fewer than ipc images.
+    """
+    if not 1 <= ipc <= table.smallest:
+        raise ValueError(
+            f"ipc must be between 1 and the smallest class ({table.smallest}), got {ipc}"
+        )
+    size = min(micro_batch or default_micro_batch(), table.largest)
+    rows = jnp.arange(-(-table.largest // size) * size)
+
+    def of_class(bounds: tuple[Array, Array]) -> Array:
+        start, count = bounds
+        # Beyond the class are images of others, which are embedded too and are not valid.
+        place = jnp.minimum(start + rows, table.images.shape[0] - 1).reshape(-1, size)
+        features = lax.map(lambda p: model.features(variables, take(table, p))[1], place)
+        picked = select(features.reshape(rows.size, -1), ipc, valid=rows < count)
+        # A network that diverged has chosen nothing: no image may look as if it had.
+        return jnp.where(jnp.isfinite(features).all(), take(table, start + picked), jnp.nan)
+
+    return lax.map(of_class, (table.start, table.count))
+
+
+def coreset_images(
+    key: Array,
+    table: ClassTable,
+    ipc: int,
+    *,
+    select: Selection,
+    model: Model,
+    epochs: int = CORESET_EPOCHS,
+) -> Array:
+    """Real images chosen by a fresh network that is trained on all of them (initial images, too).
+
+    Args:
+      key: typed PRNG key, of the network's training; the choice itself has no randomness.
+      table: the real training set.
+      ipc: images per class.
+      select: for example ``SELECTIONS["k-centre"]``.
+      model: the network that is trained, and whose embedding is used.
+      epochs: of its training.
+
+    Returns:
+      float32 ``[C, ipc, H, W, ch]``, normalised.
+
+    Raises:
+      ValueError: if epochs or ipc is below 1, or a class has fewer than ipc images.
+
+    Reference: the coreset baselines of Zhao, Mopuri, Bilen, ICLR 2021. Deviation: the number of
+    epochs is ours.
+
+    >>> import numpy as np
+    >>> from jdd.data import Split, class_table
+    >>> from jdd.nn import convnet
+    >>> split = Split(np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1], np.int32))
+    >>> table, model = (
+    ...     class_table(split, 2, (0.5,), (0.5,)),
+    ...     convnet(2, (8, 8, 1), width=2, depth=1),
+    ... )
+    >>> chosen = {"select": herding, "model": model, "epochs": 1}
+    >>> coreset_images(jax.random.key(0), table, 1, **chosen).shape
+    (2, 1, 8, 8, 1)
+    """
+    return select_images(select, model, train_on_all(key, model, table, epochs=epochs), table, ipc)
+
+
+def coreset_real(
+    key: Array,
+    table: ClassTable,
+    ipc: int,
+    *,
+    select: Selection,
+    model: Model,
+    epochs: int = CORESET_EPOCHS,
+) -> tuple[Array, Array]:
+    """The images of ``coreset_images`` as a set to train on.
+
+    Args:
+      key, table, ipc, select, model, epochs: see ``coreset_images``.
+
+    Returns:
+      ``(images [C * ipc, H, W, ch], labels [C * ipc])``, class-major.
+
+    Raises:
+      ValueError: as there, and if the network that chooses diverged.
+    """
+    images = coreset_images(key, table, ipc, select=select, model=model, epochs=epochs)
+    if not bool(jnp.isfinite(images).all()):
+        raise ValueError(f"the {model.name} that was to choose images diverged in {epochs} epochs")
+    return flat_set(images)
