@@ -91,21 +91,17 @@ class Session:
     def _run_all(self, out: Console, save_seconds: float) -> None:
         experiment, run = self.experiment, self.run
         start = jax.random.fold_in(self.key, 0), experiment.train
-        resumed = run.checkpoints.latest() is not None
-        # What is resumed need only be described: initial images may take a network's training.
-        init = experiment.method.init
-        state = jax.eval_shape(init, *start) if resumed else init(*start)
-        step = 0
-        if resumed:
-            with blame("--resume"):
-                restored = run.checkpoints.resume(state, config=experiment.options)
-            if restored is None:  # none of them could be read
-                state = init(*start)
-            else:
-                step, state = restored.step, restored.state
-                for line in restored.set_aside:
-                    warning = f"jdd: warning: {line}; going on from update {step}"
-                    print(warning, file=sys.stderr, flush=True)
+        with blame("--resume"):
+            # What is resumed need only be described: initial images may take a network's training.
+            described = jax.eval_shape(experiment.method.init, *start)
+            resumed = run.checkpoints.resume(described, config=experiment.options)
+        if resumed is None:
+            step, state = 0, experiment.method.init(*start)
+        else:
+            step, state = resumed.step, resumed.state
+            for line in resumed.set_aside:
+                warning = f"jdd: warning: {line}; going on from update {step}"
+                print(warning, file=sys.stderr, flush=True)
         run.rewind(step)
         report.facts(out, _facts(experiment, run, step))
         began = time.perf_counter()

@@ -7,7 +7,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +23,7 @@ from jdd.cli.options import DataOptions, Evaluate
 from jdd.cli.places import new_file, set_file
 from jdd.cli.progress import Reporter, duration, reporter
 from jdd.files import write_atomically
-from jdd.names import did_you_mean, one_of
+from jdd.names import one_of
 from jdd.nn import Model, Network, network
 
 
@@ -71,9 +70,6 @@ def evaluate(command: Evaluate) -> None:
     )
     file = command.out and new_file(command.out, "--out")
     real = command.set in real_images.WORDS
-    if not real and not Path(command.set).expanduser().exists():
-        hint = did_you_mean(command.set, real_images.WORDS)
-        require(not hint, "SET", f"{command.set}: there is no such file{hint}")
     setting, rows = (_real if real else _distilled)(command)
     out = report.console()
     report.facts(out, _facts(setting))
@@ -103,6 +99,11 @@ def _real(command: Evaluate) -> tuple[_Setting, list[_Row]]:
         require(
             not whole or given is None, option, "does not go with whole: there is one set, of all"
         )
+    require(
+        command.baseline == "random",
+        "--baseline",
+        "goes with a distilled set only: real images are the baseline",
+    )
     epochs = real_images.coreset_epochs(command.coreset_epochs, command.set)
     protocol = protocols.WHOLE_SET
     if command.protocol is not None or not whole:
@@ -128,10 +129,10 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
         ("--ipc", command.ipc),
         ("--sets", command.sets),
     ):
-        require(not given, option, "goes with real images only: a distilled set has its own")
+        require(given is None, option, "goes with real images only: a distilled set has its own")
     epochs = real_images.coreset_epochs(command.coreset_epochs, command.baseline)
     with blame("SET"):
-        distilled = DistilledSet.load(set_file(command.set))
+        distilled = DistilledSet.load(set_file(command.set, words=real_images.WORDS))
     metadata = distilled.metadata
     with blame("SET"):
         meant = _meant(metadata)

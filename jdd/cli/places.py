@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from jdd.cli.errors import UsageError, blame, require
 from jdd.cli.options import Distill
 from jdd.files import is_leftover
+from jdd.names import did_you_mean
 
 SET = "set.safetensors"
 LOCK = ".lock"
@@ -39,8 +41,12 @@ def check_run_folder(path: Path, *, resume: bool) -> None:
             require(free, "--out", f"{path} already exists: {advice}")
 
 
-def set_file(given: str | Path) -> Path:
+def set_file(given: str | Path, *, words: Sequence[str] = ()) -> Path:
     """The file of a distilled set, which may be given by its run directory.
+
+    Args:
+      given: the path.
+      words: what else could have been meant, to be said where there is no such file.
 
     Raises:
       UsageError: if there is none.
@@ -50,7 +56,8 @@ def set_file(given: str | Path) -> Path:
         if path.is_dir():
             require((path / SET).is_file(), "SET", f"there is no {SET} in {path}")
             return path / SET
-        require(path.is_file(), "SET", f"{path}: there is no such file")
+        hint = did_you_mean(str(given), words)
+        require(path.is_file(), "SET", f"{path}: there is no such file{hint}")
         return path
 
 
