@@ -10,12 +10,14 @@ another dtype, and take a changed byte for a number, in silence.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -294,14 +296,25 @@ def _is_complete(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _silent_orbax() -> Iterator[None]:
-    """Orbax logs a failure with the traceback of every thread; the exception says it in a line."""
-    logger = logging.getLogger("absl")
+    """Orbax logs a failure with the traceback of every thread; the exception says it in a line.
+
+    After a failure its threads may still report to the event loop that it has closed by then, and print that
+    traceback too: from then on these reports are dropped.
+    """
+    logger, hook = logging.getLogger("absl"), sys.excepthook
     before = logger.level
     logger.setLevel(logging.CRITICAL)
+    sys.excepthook = functools.partial(_but_late_reports, hook)
     try:
         yield
+        sys.excepthook = hook
     finally:
         logger.setLevel(before)
+
+
+def _but_late_reports(hook: Callable[..., None], kind: type, error: Any, trace: Any) -> None:
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        hook(kind, error, trace)
 
 
 def _as_os_error(error: Exception, path: Path) -> OSError:
