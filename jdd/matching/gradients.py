@@ -72,9 +72,8 @@ def default_micro_batch(side: str) -> int:
     """Images at a time: small on a CPU, where activations then stay in cache; large elsewhere.
 
     The gradient of 64 images of 32x32x3, ConvNet-3 of width 128, Winograd convolution, on 2 cores (AMD
-    EPYC, AVX2): 174 ms with 8 at a time, 186 with 16, 266 with 32
-    (`experiments/benchmarks/convolution.py --tables streaming`; 8 and 16 change places between
-    runs). A GPU is unmeasured.
+    EPYC, AVX-512): 82 ms with 8 at a time, 81 with 16, 90 with 32
+    (`experiments/benchmarks/convolution.py --tables streaming`). A GPU is unmeasured.
     """
     if jax.default_backend() == "cpu":
         return 16 if side == "real" else 10

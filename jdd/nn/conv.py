@@ -59,7 +59,7 @@ def winograd_conv(x: Array, w: Array, padding: int, stride: int = 1) -> Array:
 def default_conv() -> Convolution:
     """Winograd on the CPU, XLA's own elsewhere.
 
-    The gradient of 64 images on 2 cores (AMD EPYC, AVX2), micro-batches of 16: 186 ms against 278 ms
+    The gradient of 64 images on 2 cores (AMD EPYC, AVX-512), micro-batches of 16: 81 ms against 99 ms
     with the direct form (`experiments/benchmarks/convolution.py --tables streaming`). It is nearly as exact: the
     gradient of synthetic images through both gradients is 6e-6 from float64 with a smooth
     activation, XLA's own 1e-6 (`experiments/benchmarks/choices.py --tables convolution`). (With ReLU,
