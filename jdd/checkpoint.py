@@ -10,14 +10,14 @@ another dtype, and take a changed byte for a number, in silence.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -34,6 +34,7 @@ _FORMAT, _FORMATS = 2, (1, 2)
 _ENTRIES = {"format", "config", "leaves", "key_impls"}
 _DELETED, _DAMAGED = ".deleted", ".damaged"
 _UNFINISHED = ".orbax-checkpoint-tmp"
+_SETTLE_SECONDS = 0.5
 
 
 class DamagedCheckpoint(ValueError):
@@ -130,7 +131,7 @@ class Checkpoints:
         }
         self._sweep()
         try:
-            with _silent_orbax():
+            with _silent_orbax(settle=_SETTLE_SECONDS):
                 ocp.save(
                     str(self.directory / str(step)),
                     {str(i): as_stored(x) for i, x in enumerate(leaves.values()) if x.size},
@@ -295,26 +296,29 @@ def _is_complete(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _silent_orbax() -> Iterator[None]:
+def _silent_orbax(*, settle: float = 0.0) -> Iterator[None]:
     """Orbax logs a failure with the traceback of every thread; the exception says it in a line.
 
-    After a failure its threads may still report to the event loop that it has closed by then, and print that
-    traceback too: from then on these reports are dropped.
+    Writes that were on their way when one failed end later, in threads of TensorStore's, and find the
+    event loop closed: ``settle`` is how long to wait for them.
     """
-    logger, hook = logging.getLogger("absl"), sys.excepthook
-    before = logger.level
+    logger, hook = logging.getLogger("absl"), sys.unraisablehook
+    level = logger.level
     logger.setLevel(logging.CRITICAL)
-    sys.excepthook = functools.partial(_but_late_reports, hook)
+
+    def others(unraisable: Any) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            hook(unraisable)
+
+    sys.unraisablehook = others
     try:
         yield
-        sys.excepthook = hook
+    except Exception:
+        time.sleep(settle)
+        raise
     finally:
-        logger.setLevel(before)
-
-
-def _but_late_reports(hook: Callable[..., None], kind: type, error: Any, trace: Any) -> None:
-    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-        hook(kind, error, trace)
+        logger.setLevel(level)
+        sys.unraisablehook = hook
 
 
 def _as_os_error(error: Exception, path: Path) -> OSError:
