@@ -14,16 +14,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from typing import Any
 
-import jax
-import numpy as np
 from common import gradient_gflop, interleaved, machine, matrix_product, peak_memory_mb, write
+from iteration import SHAPE, Iteration, compiled
 
 from jdd import nn
-from jdd.data import Split, class_table
-from jdd.methods import Loops, advance, dsa
+from jdd.methods import Loops, dsa
 
 CONVOLUTIONS = {
     "lax": nn.lax_conv,
@@ -37,31 +34,11 @@ def over(word: str) -> str | int:
     return int(word) if word.isdigit() else word
 
 
-def ours(
-    ipc: int, num_classes: int, options: argparse.Namespace, per_class: int = 300
-) -> tuple[Any, float, float]:
-    """A function that runs one iteration; temporaries in MB; compile time in seconds."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (num_classes * per_class, 32, 32, 3), np.uint8)
-    labels = np.repeat(np.arange(num_classes, dtype=np.int32), per_class)
-    table = class_table(Split(images, labels), num_classes, (0.5,) * 3, (0.25,) * 3)
-    # One update per network: the matching iteration alone, at every IPC, on both sides.
-    model = nn.convnet(num_classes, (32, 32, 3), conv=CONVOLUTIONS.get(options.conv))
-    method = dsa(model, ipc, loops=Loops(1000, 1, 0), over_classes=options.over_classes)
-    state = method.init(jax.random.key(0), table)
-    run = advance(method, 1)
-    start = time.perf_counter()
-    compiled = run.lower(state, table, 1).compile()
-    compile_seconds = time.perf_counter() - start
-    memory = compiled.memory_analysis()
-    temporaries = memory.temp_size_in_bytes / 1e6 if memory else float("nan")
-    box = [state]
-
-    def iterate() -> Any:
-        box[0], losses = run(box[0], table, 1)
-        return losses
-
-    return iterate, temporaries, compile_seconds
+def ours(ipc: int, num_classes: int, options: argparse.Namespace) -> Iteration:
+    """Our update. One per network: the matching iteration alone, at every IPC, on both sides."""
+    model = nn.convnet(num_classes, SHAPE, conv=CONVOLUTIONS.get(options.conv))
+    loops = Loops(1000, 1, 0)
+    return compiled(dsa(model, ipc, loops=loops, over_classes=options.over_classes), num_classes)
 
 
 def original(clone: str, ipc: int, num_classes: int) -> Any:
@@ -94,7 +71,7 @@ def main() -> None:
     rows = []
     for ipc in options.ipc:
         iterate, temporaries, compile_seconds = ours(ipc, 10, options)
-        more_classes = ours(ipc, 20, options)[1]
+        more_classes = ours(ipc, 20, options).temporaries_mb
         functions = {"ours": iterate, "product": product}
         if options.original:
             functions["original"] = original(options.original, ipc, 10)

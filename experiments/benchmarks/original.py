@@ -85,6 +85,29 @@ class Original:
         optimizer.step()
         return float(total.detach())
 
+    def embedding_iteration(
+        self, real: Any, synthetic: Any, optimizer: Any, seed: int, batch: int = 256
+    ) -> float:
+        """One image update of DM on a fresh network: what its main program does."""
+        net = self.network()
+        for parameter in net.parameters():
+            parameter.requires_grad = False
+        total = torch.tensor(0.0)
+        for c in range(self.num_classes):
+            chosen = torch.randperm(len(real[c]))[:batch]
+            own = synthetic[c * self.ipc : (c + 1) * self.ipc]
+            means = []
+            for images in (real[c][chosen], own):
+                images = self.utils.DiffAugment(
+                    images, self.args.dsa_strategy, seed=seed + c, param=self.args.dsa_param
+                )
+                means.append(net.embed(images).mean(0))
+            total = total + ((means[0].detach() - means[1]) ** 2).sum()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        return float(total.detach())
+
     def evaluate(self, images: Any, labels: Any, test: Any, networks: int) -> list[float]:
         """The original's evaluation loop, network after network."""
         found = []
