@@ -28,6 +28,7 @@ from jdd import data, evaluate, methods, nn
 from jdd.artefact import versions
 from jdd.cli import report, scoring
 from jdd.files import write_atomically
+from jdd.names import count
 
 RESULTS = Path(__file__).parent / "results" / "coresets"
 
@@ -137,7 +138,7 @@ def score(
         num_networks=networks,
         networks_per_dispatch=scoring.networks_per_dispatch(),
     )
-    title = f"{word}, {ipc} per class, {report.count(sets, 'set')}"
+    title = f"{word}, {ipc} per class, {count(sets, 'set')}"
     result = scoring.Score.of(title, found, time.perf_counter() - began)
     print(f"{train.num_classes} classes: {title}: {result} ({protocol.name})", flush=True)
     return result

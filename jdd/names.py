@@ -1,9 +1,18 @@
-"""One way to refuse an unknown name."""
+"""Names in messages: a noun with its number, and one way to refuse an unknown name."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+
+def count(n: int, what: str) -> str:
+    """A number with its noun.
+
+    >>> count(1, "image"), count(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -12,8 +12,9 @@ import pytest
 
 from jdd.checkpoint import Checkpoints
 from jdd.cli import loop, main
+from jdd.cli.commands import Dc
 from jdd.cli.experiment import prepare
-from jdd.cli.options import DataOptions, Dc, LoopOptions, NetworkOptions, ReportOptions
+from jdd.cli.options import DataOptions, LoopOptions, MatchOptions, NetworkOptions, ReportOptions
 from jdd.cli.run_directory import RunDirectory
 
 # Two updates per network: the network, trained in between, is a part of the state.
@@ -25,7 +26,8 @@ COMMAND = Dc(
     ipc=2,
     data=DataOptions(classes=("0", "1")),
     network=NetworkOptions(width=4, depth=1),
-    loop=LoopOptions(networks=5, updates=2, net_epochs=1, real_batch=8),
+    match=MatchOptions(networks=5, real_batch=8),
+    loop=LoopOptions(updates=2, net_epochs=1),
     report=ReportOptions(eval_networks=2, eval_epochs=1, eval_every=3, whole="no"),
 )
 

@@ -68,27 +68,27 @@ def _explained(error: Exception) -> str | None:
 
 
 def _run(command: object, arguments: Sequence[str]) -> None:
-    from jdd.cli import options
+    from jdd.cli import commands
     from jdd.cli.places import check_run_folder, run_folder
 
     # Imported by command: jax alone takes seconds, and --help shall not.
     match command:
-        case options.Distill():
+        case commands.Distill():
             check_run_folder(run_folder(command), resume=command.run.resume)
             from jdd.cli.distill import distill
 
             keep_compiled_programs()
             distill(command, arguments)
-        case options.Evaluate():
+        case commands.Evaluate():
             from jdd.cli.evaluate import evaluate
 
             keep_compiled_programs()
             evaluate(command)
-        case options.Show():
+        case commands.Show():
             from jdd.cli.show import show
 
             show(command)
-        case options.Methods():
+        case commands.Methods():
             from jdd.cli.show import methods
 
             methods()

@@ -16,13 +16,14 @@ from rich.console import Console
 from jdd import evaluate, methods
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.cli import loop, report, scoring
+from jdd.cli.commands import Distill
 from jdd.cli.errors import Interrupted, RunError, blame, one_line
 from jdd.cli.experiment import Experiment, prepare
 from jdd.cli.interrupt import Interrupt
-from jdd.cli.options import Distill
 from jdd.cli.places import SET, run_folder
 from jdd.cli.progress import Reporter, duration, reporter
 from jdd.cli.run_directory import RunDirectory
+from jdd.names import count
 
 # Given a key and a callback (networks done, of how many), the accuracies.
 Training = Callable[[jax.Array, Callable[[int, int], None]], evaluate.Evaluation]
@@ -68,7 +69,8 @@ class Session:
         self.interrupt = interrupt
         self.again = again
         self.key = jax.random.key(experiment.options["seed"])
-        self.total = experiment.method.loops.total_updates
+        self.total = experiment.method.loops.total_steps
+        self.unit = experiment.method.loops.unit
         self.progress: Reporter
 
     def run_all(self, out: Console, save_seconds: float) -> None:
@@ -84,7 +86,9 @@ class Session:
         except OSError as error:
             step = self.run.checkpoints.latest()
             safe = (
-                "no state was saved yet" if step is None else f"the state of update {step} is safe"
+                "no state was saved yet"
+                if step is None
+                else f"the state of {self.unit} {step} is safe"
             )
             raise RunError(f"{one_line(error)}; {safe}; to go on: {self.again}") from error
 
@@ -100,7 +104,7 @@ class Session:
         else:
             step, state = resumed.step, resumed.state
             for line in resumed.set_aside:
-                warning = f"jdd: warning: {line}; going on from update {step}"
+                warning = f"jdd: warning: {line}; going on from {self.unit} {step}"
                 print(warning, file=sys.stderr, flush=True)
         run.rewind(step)
         report.facts(out, _facts(experiment, run, step))
@@ -113,7 +117,7 @@ class Session:
         compile_seconds = time.perf_counter() - began
         temporaries = getattr(program.memory_analysis(), "temp_size_in_bytes", None)
         report.facts(out, {"program": _program_text(temporaries, compile_seconds)})
-        with reporter(self.total, step) as self.progress:
+        with reporter(self.total, step, self.unit) as self.progress:
             state = self._loop(program, state, step, save_seconds)
             scores = self._final_scores(state)
         self._write_all(state, scores, compile_seconds, temporaries)
@@ -227,13 +231,18 @@ class Session:
         began = time.perf_counter()
         found = train(key, done)
         score = scoring.Score.of(images, found, time.perf_counter() - began)
-        networks = report.count(len(score.accuracies), "network")
+        networks = count(len(score.accuracies), "network")
         took = f"{networks} in {duration(score.seconds)}"
-        self.progress.note(f"update {step}/{self.total}: {images}: {score} ({took})")
+        self.progress.note(f"{self.unit} {step}/{self.total}: {images}: {score} ({took})")
         return score
 
+    def _schedule(self, state: Any) -> dict[str, Any]:
+        """What the method says of its schedule besides."""
+        summary = self.experiment.method.summary
+        return {} if summary is None else {"schedule": summary(state)}
+
     def _interrupted(self, step: int) -> Interrupted:
-        return Interrupted(f"stopped at update {step} of {self.total}; to go on: {self.again}")
+        return Interrupted(f"stopped at {self.unit} {step} of {self.total}; to go on: {self.again}")
 
     def _images(self, state: Any) -> np.ndarray:
         return np.asarray(self.experiment.method.decode(state)[0])
@@ -288,7 +297,9 @@ class Session:
         draw.grid(
             distilled.pixels(), distilled.labels, distilled.metadata.class_names, path / "grid.png"
         )
-        draw.curves(metrics, path / "curve.png", baselines={s.images: s.mean for s in scores[1:]})
+        baselines = {s.images: s.mean for s in scores[1:]}
+        steps = "image updates" if self.unit == "update" else f"{self.unit}s"
+        draw.curves(metrics, path / "curve.png", baselines=baselines, steps=steps)
         seconds = [record["seconds"] for record in metrics if "loss" in record]
         self.run.write_json(
             "result.json",
@@ -301,7 +312,8 @@ class Session:
                         sum(r["score"]["seconds"] for r in metrics if "score" in r), 3
                     ),
                 },
-                "updates": self.total,
+                f"{self.unit}s": self.total,
+                **self._schedule(state),
                 "network": self.experiment.model.name,
                 "eval_network": self.experiment.eval_model.name,
                 "temporaries_mb": temporaries and round(temporaries / 1e6, 1),
@@ -313,10 +325,10 @@ class Session:
 
 
 def evaluation_steps(experiment: Experiment) -> list[int]:
-    """The image updates after which the set is evaluated; the last always is."""
+    """The steps after which the set is evaluated; the last always is."""
     loops, every = experiment.method.loops, experiment.options["eval_every"]
     on_the_way = range(every, loops.networks, every) if every else range(0)
-    return [networks * loops.updates for networks in (*on_the_way, loops.networks)]
+    return [networks * loops.steps_per_network for networks in (*on_the_way, loops.networks)]
 
 
 def _recorded(metrics: Sequence[dict[str, Any]]) -> list[scoring.Score]:
@@ -335,17 +347,11 @@ def _facts(experiment: Experiment, run: RunDirectory, step: int) -> dict[str, st
     shape = "x".join(map(str, dataset.image_shape))
     variables = jax.eval_shape(experiment.model.init, jax.random.key(0))
     parameters = sum(x.size for x in jax.tree.leaves(variables))
-    images = report.count(options["ipc"], "image")
+    images = count(options["ipc"], "image")
     method = f"{experiment.name}, {images} per class, at first {_START[options['init']]}"
     if "strategy" in options:
         method += f", augmentation {options['strategy']}"
-    updates = report.count(loops.updates, "image update")
-    each = f"{report.count(loops.networks, 'network')} x {updates}"
-    if loops.updates > 1:
-        each += f", the network trains {report.count(loops.net_epochs, 'epoch')} in between"
-    if loops.interpolated:
-        each += " (the paper has no values for this IPC: interpolated)"
-    where = str(run.path) + (f", from update {step}" if step else "")
+    where = str(run.path) + (f", from {loops.unit} {step}" if step else "")
     device = report.device()
     if changed := run.changed({"versions": versions(), "device": device}):
         where += f"; begun with {'; '.join(changed)}: bits may differ"
@@ -356,7 +362,7 @@ def _facts(experiment: Experiment, run: RunDirectory, step: int) -> dict[str, st
         "method": method,
         "network": f"{experiment.model.name}, {parameters} parameters",
         "evaluation": f"{experiment.eval_model.name}; protocol {experiment.protocol.name}",
-        "loops": each,
+        "loops": loops.describe(),
         "device": f"{device['count']} x {device['kind']}{cores}; jax {jax.__version__}",
         "run": where,
     }

@@ -117,15 +117,17 @@ def curves(
     path: str | Path,
     *,
     baselines: Mapping[str, float] | None = None,
+    steps: str = "image updates",
 ) -> Path:
-    """Draws the matching loss and the test accuracy against image updates into a PNG.
+    """Draws the matching loss and the test accuracy against steps into a PNG.
 
     Args:
-        metrics: records of a run in the order of their steps. ``step`` counts image updates;
-            ``loss``, or ``accuracy`` with ``accuracy_std`` (fractions), are drawn where a record
-            has them; other keys are passed over.
+        metrics: records of a run in the order of their steps. ``step`` counts steps; ``loss``, or
+            ``accuracy`` with ``accuracy_std`` (fractions), are drawn where a record has them; other
+            keys are passed over.
         path: the PNG to write.
         baselines: accuracies (fractions) to compare with, drawn as lines, by name.
+        steps: what steps are called below the axis.
 
     Returns:
         ``path``.
@@ -146,7 +148,7 @@ def curves(
     if accuracies:
         _draw_accuracy(axes[-1], accuracies, baselines or {})
     for panel in axes:
-        _tidy(panel)
+        _tidy(panel, steps)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=150)
     write_atomically(path, content.getvalue())
@@ -249,8 +251,8 @@ def _smoothed(values: np.ndarray, window: int) -> np.ndarray:
     return np.convolve(values, np.full(window, 1 / window), mode="valid")
 
 
-def _tidy(axes: Axes) -> None:
-    axes.set_xlabel("image updates", fontsize=9, color=_INK)
+def _tidy(axes: Axes, steps: str) -> None:
+    axes.set_xlabel(steps, fontsize=9, color=_INK)
     axes.grid(True, color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

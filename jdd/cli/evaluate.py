@@ -23,7 +23,7 @@ from jdd.cli.options import DataOptions, Evaluate
 from jdd.cli.places import new_file, set_file
 from jdd.cli.progress import Reporter, duration, reporter
 from jdd.files import write_atomically
-from jdd.names import one_of
+from jdd.names import count, one_of
 from jdd.nn import Model, Network, network
 
 
@@ -216,7 +216,7 @@ def _timed(judge: _Judge, row: _Row, progress: Reporter) -> scoring.Score:
     what = f"{row.images}: {judge.model.name}"
     found = row.train(judge, lambda n, total: progress.training(what, n, total))
     score = scoring.Score.of(row.images, found, time.perf_counter() - began)
-    networks = report.count(len(score.accuracies), "network")
+    networks = count(len(score.accuracies), "network")
     progress.note(f"{what}: {score} ({networks} in {duration(score.seconds)})")
     return score
 

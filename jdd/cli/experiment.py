@@ -15,10 +15,11 @@ import numpy as np
 
 from jdd import augment, data, evaluate, matching, methods, nn, synthetic
 from jdd.artefact import Augmentation
-from jdd.cli import real_images
+from jdd.cli import real_images, schedule
+from jdd.cli.commands import Cafe, Distill, FixedLoops, GradientMatching
 from jdd.cli.errors import UsageError, blame, require, said
 from jdd.cli.networks import build, evaluated, flags, matched, protocol_norm, record
-from jdd.cli.options import DataOptions, Distill, GradientMatching
+from jdd.cli.options import DataOptions, LoopOptions
 from jdd.names import did_you_mean, one_of
 
 DISTANCES: dict[str, Callable[[], matching.Stage]] = {
@@ -70,15 +71,16 @@ def prepare(command: Distill) -> Experiment:
       UsageError: one line that names the option.
     """
     _check_numbers(command)
-    loops = _loops(command)
+    name = base_name(command.data.data)
+    make_schedule = schedule.maker(command, name)
     gradient = _gradient(command)
-    own = _own(command, loops)
+    own = _own(command)
     network = matched(command.network)
     entry = methods.METHODS[command.method]
     as_it_is = network.norm if entry.pool == "SS" and "norm" in network.options else None
     eval_network = evaluated(network, command.report.eval_norm or as_it_is)
-    learning_rate = command.loop.learning_rate or entry.learning_rate(command.ipc, network)
-    over_classes = _over_classes(command.loop.over_classes)
+    learning_rate = command.match.learning_rate or entry.learning_rate(command.ipc, network)
+    over_classes = _over_classes(command.match.over_classes)
     with blame("--init"):
         one_of("init", command.init, STARTS)
     coreset_epochs = real_images.coreset_epochs(command.coreset_epochs, command.init)
@@ -90,12 +92,13 @@ def prepare(command: Distill) -> Experiment:
         f"must be from 1 to {smallest}, the smallest class of {dataset.name}, got {command.ipc}",
     )
     model = build(network, dataset, *flags(command.network))
+    decided = make_schedule(dataset.num_classes)
     given: dict[str, Any] = {
-        "loops": loops,
+        "loops" if isinstance(decided, methods.Loops) else "rule": decided,
         "start": functools.partial(_start(command.init, model, coreset_epochs), ipc=command.ipc),
         "learning_rate": learning_rate,
-        "momentum": command.loop.momentum,
-        "real_batch": command.loop.real_batch,
+        "momentum": command.match.momentum,
+        "real_batch": command.match.real_batch,
         "over_classes": over_classes,
         **gradient,
     }
@@ -104,7 +107,7 @@ def prepare(command: Distill) -> Experiment:
     meant = base_protocol(command.method, command.data.data, norm, **strategy)
     check_augmentation(meant, dataset, "--strategy" if strategy else "--eval-norm")
     resolved = {
-        **_resolved(command, loops, network),
+        **_resolved(command, decided, network),
         **own,
         "learning_rate": learning_rate,
         "eval_norm": eval_network.norm,
@@ -216,10 +219,14 @@ def _gradient(command: Distill) -> dict[str, Any]:
     return {"distance": distance(), "norm_policy": policy()}
 
 
-def _own(command: Distill, loops: methods.Loops) -> dict[str, Any]:
+def _own(command: Distill) -> dict[str, Any]:
     """The method's own options, resolved."""
     own = command.own()
-    if "warm_up_networks" in own:
+    if "layer_weights" in own:
+        _check_weights(own)
+        own["layer_weights"] = list(own["layer_weights"])  # as JSON has it
+    if isinstance(command, FixedLoops) and "warm_up_networks" in own:
+        loops = schedule.loops(command, base_name(command.data.data))
         usual = methods.WarmUp.of(loops)
         for name in usual._fields:
             given = own[f"warm_up_{name}"]
@@ -237,55 +244,52 @@ def _own(command: Distill, loops: methods.Loops) -> dict[str, Any]:
     return own
 
 
+def _check_weights(own: dict[str, Any]) -> None:
+    weights, discrimination = own["layer_weights"], own["discrimination"]
+    for option, given in (("--layer-weights", weights), ("--discrimination", (discrimination,))):
+        for weight in given:
+            fine = 0 <= weight < math.inf
+            require(fine, option, f"must be at least 0 and finite, got {weight}")
+    nothing = "and --discrimination are all 0: nothing is matched"
+    require(not weights or any(weights) or discrimination > 0, "--layer-weights", nothing)
+
+
 def _warm_up(own: dict[str, Any]) -> methods.WarmUp:
     return methods.WarmUp(own["warm_up_networks"], own["warm_up_updates"])
 
 
 def _for_factory(own: dict[str, Any]) -> dict[str, Any]:
     """The method's own options as its factory takes them."""
-    if "warm_up_networks" not in own:
-        return own
     rest = {name: value for name, value in own.items() if not name.startswith("warm_up_")}
-    return {**rest, "warm_up": _warm_up(own)}
+    if "warm_up_networks" in own:
+        rest["warm_up"] = _warm_up(own)
+    if "layer_weights" in own:
+        rest["layer_weights"] = own["layer_weights"] or None
+        rest["discrimination_weight"] = rest.pop("discrimination")
+    return rest
 
 
 def _check_numbers(command: Distill) -> None:
-    loop, report, run = command.loop, command.report, command.run
+    match, report, run = command.match, command.report, command.run
+    loop = command.loop if isinstance(command, FixedLoops) else LoopOptions()
     require(command.ipc >= 1, "--ipc", f"must be at least 1, got {command.ipc}")
     least = {
-        "--networks": (loop.networks, 1),
+        "--networks": (match.networks, 1),
         "--updates": (loop.updates, 1),
         "--net-epochs": (loop.net_epochs, 0),
-        "--real-batch": (loop.real_batch, 1),
+        "--real-batch": (match.real_batch, 1),
         "--eval-networks": (report.eval_networks, 1),
         "--eval-every": (report.eval_every, 0),
         "--eval-epochs": (report.eval_epochs, 1),
     }
     for option, (value, low) in least.items():
         require(value is None or value >= low, option, f"must be at least {low}, got {value}")
-    rate, momentum, minutes = loop.learning_rate, loop.momentum, run.save_every
+    rate, momentum, minutes = match.learning_rate, match.momentum, run.save_every
     above = rate is None or 0 < rate < math.inf
     require(above, "--learning-rate", f"must be above 0 and finite, got {rate}")
     require(0 <= momentum < 1, "--momentum", f"must be at least 0 and below 1, got {momentum}")
     require(0 <= minutes < math.inf, "--save-every", f"must be at least 0, got {minutes}")
     require(0 <= run.seed < 2**32, "--seed", f"must be from 0 to {2**32 - 1}, got {run.seed}")
-
-
-def _loops(command: Distill) -> methods.Loops:
-    entry = methods.METHODS[command.method]
-    on_digits = base_name(command.data.data) == "digits"
-    usual = entry.digits_networks if on_digits else entry.networks
-    loops = entry.loops(command.ipc, networks=command.loop.networks or usual)
-    updates, epochs = command.loop.updates, command.loop.net_epochs
-    given = updates is not None or epochs is not None
-    loops = loops._replace(
-        updates=loops.updates if updates is None else updates,
-        net_epochs=loops.net_epochs if epochs is None else epochs,
-        interpolated=loops.interpolated and not given,
-    )
-    contradiction = "has no effect with one update per network: give --updates above 1"
-    require(not epochs or loops.updates > 1, "--net-epochs", contradiction)
-    return loops
 
 
 def _over_classes(given: str | None) -> str | int | None:
@@ -310,9 +314,11 @@ def _start(init: str, model: nn.Model, epochs: int) -> Callable[..., Any]:
     return functools.partial(evaluate.coreset_images, select=select, model=model, epochs=epochs)
 
 
-def _resolved(command: Distill, loops: methods.Loops, network: nn.Network) -> dict[str, Any]:
+def _resolved(
+    command: Distill, found: methods.Loops | methods.QueryRule, network: nn.Network
+) -> dict[str, Any]:
     """Every option but those that say where files lie and when they are written."""
-    loop = dataclasses.asdict(command.loop)
+    loop = dataclasses.asdict(command.match)
     if isinstance(command, GradientMatching):
         loop |= dataclasses.asdict(command.gradient)
         if network.norm != "batch":
@@ -327,9 +333,9 @@ def _resolved(command: Distill, loops: methods.Loops, network: nn.Network) -> di
         "seed": command.run.seed,
         "init": command.init,
         **loop,
-        **loops._asdict(),
+        **schedule.record(found, command.query if isinstance(command, Cafe) else None),
         **record(network),
         **dataclasses.asdict(command.report),
         "eval_networks": eval_networks or default_eval_networks(command.data.data),
-        "eval_every": -(-loops.networks // 2) if eval_every is None else eval_every,
+        "eval_every": -(-found.networks // 2) if eval_every is None else eval_every,
     }

@@ -1,25 +1,25 @@
-"""The command line as frozen records: one per command, read by tyro. Imports nothing heavy."""
+"""Options of the command line as frozen records, read by tyro. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
 
 
-def _chosen(metavar: str, by: str, text: str) -> Any:
+def chosen(metavar: str, by: str, text: str) -> Any:
     """An option whose default is worked out when the command runs."""
     return arg(metavar=metavar, help=text, help_behavior_hint=f"(default: {by})")
 
 
-def _number(name: str, text: str) -> Any:
+def number(name: str, text: str) -> Any:
+    """An option with a default of its own."""
     return arg(metavar=name, help=text)
 
 
-_STARTS = "Images start at: real (random images), herding or k-centre (chosen images), or noise."
-_CORESET_EPOCHS = _chosen(
+CORESET_EPOCHS = chosen(
     "EPOCHS", "15", "Training of the network by whose features herding and k-centre choose."
 )
 
@@ -39,11 +39,11 @@ class DataOptions:
     ] = "digits"
     data_dir: Annotated[
         Path | None,
-        _chosen("PATH", "$JDD_DATA_DIR", "Where the published sets lie."),
+        chosen("PATH", "$JDD_DATA_DIR", "Where the published sets lie."),
     ] = None
     classes: Annotated[
         tuple[str, ...],
-        _chosen("CLASS", "all", "Only these classes, by name or index, in this order."),
+        chosen("CLASS", "all", "Only these classes, by name or index, in this order."),
     ] = ()
 
 
@@ -53,65 +53,95 @@ class NetworkOptions:
 
     model: Annotated[
         str,
-        _number(
+        number(
             "NAME",
             "convnet, mlp, lenet, alexnet, vgg11, resnet18, or a variant such as resnet18bn_ap; see jdd methods.",
         ),
     ] = "convnet"
     width: Annotated[
-        int | None, _chosen("CHANNELS", "128", "Channels of every block of convnet.")
+        int | None, chosen("CHANNELS", "128", "Channels of every block of convnet.")
     ] = None
     depth: Annotated[
         int | None,
-        _chosen("BLOCKS", "3", "Blocks of convolution, norm, activation, pooling of convnet."),
+        chosen("BLOCKS", "3", "Blocks of convolution, norm, activation, pooling of convnet."),
     ] = None
     norm: Annotated[
         str | None,
-        _chosen(
+        chosen(
             "NAME",
             "instance; none for alexnet",
             "instance, batch, layer, group or none; mlp and lenet have none.",
         ),
     ] = None
     activation: Annotated[
-        str | None, _chosen("NAME", "relu", "relu, leaky_relu, sigmoid or swish, of convnet.")
+        str | None, chosen("NAME", "relu", "relu, leaky_relu, sigmoid or swish, of convnet.")
     ] = None
-    pooling: Annotated[str | None, _chosen("NAME", "avg", "avg, max or none, of convnet.")] = None
+    pooling: Annotated[str | None, chosen("NAME", "avg", "avg, max or none, of convnet.")] = None
     downsampling: Annotated[
-        str | None, _chosen("NAME", "stride", "stride or avg_pool, of resnet18.")
+        str | None, chosen("NAME", "stride", "stride or avg_pool, of resnet18.")
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchOptions:
+    """How long, and how fast the images move. Defaults are the paper's."""
+
+    networks: Annotated[
+        int | None,
+        chosen("K", "the paper's; on digits fewer", "Fresh random networks that are matched on."),
+    ] = None
+    learning_rate: Annotated[
+        float | None, chosen("RATE", "the paper's", "Of SGD on the images.")
+    ] = None
+    momentum: Annotated[float, number("SHARE", "Of SGD on the images.")] = 0.5
+    real_batch: Annotated[int, number("IMAGES", "Real images per class and update.")] = 256
+    over_classes: Annotated[
+        str | None,
+        chosen(
+            "HOW", "by platform", "Classes one by one (map), at once (vmap), or k at a time (k)."
+        ),
     ] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class LoopOptions:
-    """How long, and how fast the images move. Defaults are the paper's."""
+    """Fixed loops over each network. Defaults are the paper's."""
 
-    networks: Annotated[
-        int | None,
-        _chosen("K", "the paper's; on digits fewer", "Fresh random networks that are matched on."),
-    ] = None
     updates: Annotated[
-        int | None, _chosen("T", "the paper's for this IPC", "Image updates per network.")
+        int | None, chosen("T", "the paper's for this IPC", "Image updates per network.")
     ] = None
     net_epochs: Annotated[
         int | None,
-        _chosen(
+        chosen(
             "EPOCHS",
             "the paper's for this IPC",
             "Epochs that the network trains on the images between two updates.",
         ),
     ] = None
-    learning_rate: Annotated[
-        float | None, _chosen("RATE", "the paper's", "Of SGD on the images.")
-    ] = None
-    momentum: Annotated[float, _number("SHARE", "Of SGD on the images.")] = 0.5
-    real_batch: Annotated[int, _number("IMAGES", "Real images per class and update.")] = 256
-    over_classes: Annotated[
-        str | None,
-        _chosen(
-            "HOW", "by platform", "Classes one by one (map), at once (vmap), or k at a time (k)."
+
+
+@dataclasses.dataclass(frozen=True)
+class QueryOptions:
+    """When a network is left, and when it has trained enough between two updates: by queries."""
+
+    rule: Annotated[
+        str,
+        number(
+            "NAME",
+            "corrected (mean accuracy of a query, thresholds scaled by its images), or original (as the authors' "
+            "code, whose accuracy is carried over from query to query).",
         ),
-    ] = None
+    ] = "corrected"
+    outer: Annotated[
+        float, number("RANGE", "A network is left when queries range over less than this.")
+    ] = 0.04
+    inner: Annotated[
+        float, number("RANGE", "It has trained enough when they range over more than this.")
+    ] = 0.03
+    window: Annotated[int, number("N", "Queries that are compared.")] = 10
+    query: Annotated[int, number("IMAGES", "Real images per class in a query.")] = 128
+    max_updates: Annotated[int, number("T", "Image updates of a network at most.")] = 50
+    max_epochs: Annotated[int, number("EPOCHS", "Epochs between two updates at most.")] = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,11 +150,11 @@ class GradientOptions:
 
     distance: Annotated[
         str,
-        _number("NAME", "Between gradients: layerwise-cosine, flat-cosine or squared-error."),
+        number("NAME", "Between gradients: layerwise-cosine, flat-cosine or squared-error."),
     ] = "layerwise-cosine"
     norm_policy: Annotated[
         str,
-        _number(
+        number(
             "NAME",
             "Of batch norm while matching: frozen (statistics of 16 real images per class) or batch (of each batch).",
         ),
@@ -137,7 +167,7 @@ class ReportOptions:
 
     eval_networks: Annotated[
         int | None,
-        _chosen(
+        chosen(
             "N",
             "20; on digits 3",
             "Networks trained for the final number; a quarter of it on the way.",
@@ -145,19 +175,19 @@ class ReportOptions:
     ] = None
     eval_every: Annotated[
         int | None,
-        _chosen(
+        chosen(
             "K", "half of the networks", "Networks between two evaluations; 0: only at the end."
         ),
     ] = None
     eval_epochs: Annotated[
         int | None,
-        _chosen(
+        chosen(
             "EPOCHS", "the protocol's", "Epochs of an evaluation network; changes the protocol."
         ),
     ] = None
     eval_norm: Annotated[
         str | None,
-        _chosen(
+        chosen(
             "NAME",
             "as --norm; the usual one for batch, as in the papers",
             "Norm of the evaluation networks.",
@@ -173,121 +203,15 @@ class ReportOptions:
 class RunOptions:
     """Where the run lives."""
 
-    seed: Annotated[int, _number("INT", "Same seed, same set.")] = 0
+    seed: Annotated[int, number("INT", "Same seed, same set.")] = 0
     out: Annotated[
         Path | None,
-        _chosen("FOLDER", "runs/METHOD-DATA-ipcN-seedS", "The run directory."),
+        chosen("FOLDER", "runs/METHOD-DATA-ipcN-seedS", "The run directory."),
     ] = None
     resume: Annotated[
         bool, arg(help="Go on where the run in the run directory stopped, bit for bit.")
     ] = False
-    save_every: Annotated[float, _number("MINUTES", "Minutes between checkpoints.")] = 10.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Distill:
-    """What every method of network matching is told."""
-
-    method: ClassVar[str] = ""
-
-    ipc: Annotated[int, _number("N", "Synthetic images per class.")] = 1
-    init: Annotated[str, _number("NAME", _STARTS)] = "noise"
-    coreset_epochs: Annotated[int | None, _CORESET_EPOCHS] = None
-    data: DataOptions = dataclasses.field(default_factory=DataOptions)
-    run: RunOptions = dataclasses.field(default_factory=RunOptions)
-    loop: LoopOptions = dataclasses.field(default_factory=LoopOptions)
-    network: NetworkOptions = dataclasses.field(default_factory=NetworkOptions)
-    report: ReportOptions = dataclasses.field(default_factory=ReportOptions)
-
-    def own(self) -> dict[str, Any]:
-        """The options that this method has and others have not."""
-        common = {field.name for field in dataclasses.fields(GradientMatching)}
-        names = [field.name for field in dataclasses.fields(self) if field.name not in common]
-        return {name: getattr(self, name) for name in names}
-
-
-@dataclasses.dataclass(frozen=True)
-class GradientMatching(Distill):
-    """What every method that matches gradients is told besides."""
-
-    gradient: GradientOptions = dataclasses.field(default_factory=GradientOptions)
-
-
-_INIT = _number("NAME", _STARTS)
-_STRATEGY = _chosen(
-    "OPS",
-    "all; without flip for digits, mnist, svhn",
-    "Augmentations of color, crop, cutout, flip, scale, rotate, joined by _; or none.",
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Dsa(GradientMatching):
-    """Differentiable Siamese Augmentation (Zhao and Bilen, ICML 2021).
-
-    Gradients of real and synthetic images are matched class by class under one augmentation.
-    """
-
-    method: ClassVar[str] = "dsa"
-
-    init: Annotated[str, _INIT] = "real"
-    strategy: Annotated[str | None, _STRATEGY] = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Dc(GradientMatching):
-    """Dataset Condensation with gradient matching (Zhao, Mopuri and Bilen, ICLR 2021).
-
-    Gradients of real and synthetic images are matched class by class.
-    """
-
-    method: ClassVar[str] = "dc"
-
-
-@dataclasses.dataclass(frozen=True)
-class Dcc(GradientMatching):
-    """Dataset Condensation with Contrastive signals (Lee et al., ICML 2022).
-
-    Gradients are summed over classes before they are matched, after a class-wise warm-up.
-    """
-
-    method: ClassVar[str] = "dcc"
-
-    init: Annotated[str, _INIT] = "real"
-    warm_up_networks: Annotated[
-        int | None, _chosen("K", "a quarter", "Networks that start with class-wise matching.")
-    ] = None
-    warm_up_updates: Annotated[
-        int | None, _chosen("T", "10, or all", "Class-wise updates of each of them.")
-    ] = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Dsac(Dcc):
-    """DCC under one siamese augmentation per class (Lee et al., ICML 2022).
-
-    Gradients are summed over classes before they are matched, after a class-wise warm-up.
-    """
-
-    method: ClassVar[str] = "dsac"
-
-    strategy: Annotated[str | None, _STRATEGY] = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Dm(Distill):
-    """Distribution Matching (Zhao and Bilen, WACV 2023).
-
-    Mean embeddings of real and synthetic images are matched on random networks, class by class.
-    """
-
-    method: ClassVar[str] = "dm"
-
-    init: Annotated[str, _INIT] = "real"
-    strategy: Annotated[str | None, _STRATEGY] = None
-    networks_per_update: Annotated[
-        int, _number("K", "Networks that the loss of an update is averaged over.")
-    ] = 1
+    save_every: Annotated[float, number("MINUTES", "Minutes between checkpoints.")] = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,41 +229,41 @@ class Evaluate:
         ),
     ]
     data: Annotated[
-        str | None, _chosen("NAME", "the set's; digits with real images", "Data set to test on.")
+        str | None, chosen("NAME", "the set's; digits with real images", "Data set to test on.")
     ] = None
     data_dir: Annotated[
         Path | None,
-        _chosen("PATH", "$JDD_DATA_DIR", "Where the published sets lie."),
+        chosen("PATH", "$JDD_DATA_DIR", "Where the published sets lie."),
     ] = None
     classes: Annotated[
-        tuple[str, ...], _chosen("CLASS", "the set's", "Only these classes, with real images.")
+        tuple[str, ...], chosen("CLASS", "the set's", "Only these classes, with real images.")
     ] = ()
-    ipc: Annotated[int | None, _chosen("N", "1", "Images per class, with real images.")] = None
+    ipc: Annotated[int | None, chosen("N", "1", "Images per class, with real images.")] = None
     sets: Annotated[
         int | None,
-        _chosen("N", "1", "Subsets of real images, each with so many networks."),
+        chosen("N", "1", "Subsets of real images, each with so many networks."),
     ] = None
     protocol: Annotated[
         str | None,
-        _chosen(
+        chosen(
             "NAME",
             "the set's; dc with real images, 15 epochs with whole",
             "How networks train; see jdd methods.",
         ),
     ] = None
-    networks: Annotated[int | None, _chosen("N", "20; 1 with whole", "Networks per set.")] = None
-    coreset_epochs: Annotated[int | None, _CORESET_EPOCHS] = None
+    networks: Annotated[int | None, chosen("N", "20; 1 with whole", "Networks per set.")] = None
+    coreset_epochs: Annotated[int | None, CORESET_EPOCHS] = None
     eval_epochs: Annotated[
-        int | None, _chosen("EPOCHS", "the protocol's", "Epochs; changes the protocol.")
+        int | None, chosen("EPOCHS", "the protocol's", "Epochs; changes the protocol.")
     ] = None
-    seed: Annotated[int, _number("INT", "Of networks and random subsets.")] = 0
+    seed: Annotated[int, number("INT", "Of networks and random subsets.")] = 0
     baseline: Annotated[
         Literal["random", "herding", "k-centre", "whole", "none"],
         arg(help="What a distilled set is compared with."),
     ] = "random"
     models: Annotated[
         str | None,
-        _chosen(
+        chosen(
             "NAMES",
             "the set's network for evaluation, or convnet",
             "Networks with commas between them, as in --models convnet,mlp,resnet18, or pools of the papers: "
@@ -347,16 +271,16 @@ class Evaluate:
             "without and with its batch norm); see jdd methods.",
         ),
     ] = None
-    width: Annotated[int | None, _chosen("CHANNELS", "the network's", "Of convnet.")] = None
-    depth: Annotated[int | None, _chosen("BLOCKS", "the network's", "Of convnet.")] = None
+    width: Annotated[int | None, chosen("CHANNELS", "the network's", "Of convnet.")] = None
+    depth: Annotated[int | None, chosen("BLOCKS", "the network's", "Of convnet.")] = None
     norm: Annotated[
-        str | None, _chosen("NAME", "the network's", "Of all networks that have one.")
+        str | None, chosen("NAME", "the network's", "Of all networks that have one.")
     ] = None
-    activation: Annotated[str | None, _chosen("NAME", "the network's", "Of convnet.")] = None
-    pooling: Annotated[str | None, _chosen("NAME", "the network's", "Of convnet.")] = None
-    downsampling: Annotated[str | None, _chosen("NAME", "the network's", "Of resnet18.")] = None
+    activation: Annotated[str | None, chosen("NAME", "the network's", "Of convnet.")] = None
+    pooling: Annotated[str | None, chosen("NAME", "the network's", "Of convnet.")] = None
+    downsampling: Annotated[str | None, chosen("NAME", "the network's", "Of resnet18.")] = None
     out: Annotated[
-        Path | None, _chosen("FILE", "only print", "Write the result to this JSON file.")
+        Path | None, chosen("FILE", "only print", "Write the result to this JSON file.")
     ] = None
 
 
@@ -367,25 +291,10 @@ class Show:
     set: Annotated[
         Positional[Path], arg(metavar="SET", help="A .safetensors file, or a run directory.")
     ]
-    out: Annotated[Path | None, _chosen("FILE", "SET with .png", "The picture to write.")] = None
+    out: Annotated[Path | None, chosen("FILE", "SET with .png", "The picture to write.")] = None
     overwrite: Annotated[bool, arg(help="Replace the picture if it exists.")] = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Methods:
     """List the methods, the evaluation protocols and the networks."""
-
-
-Command = (
-    Annotated[
-        Annotated[Dsa, subcommand("dsa")]
-        | Annotated[Dc, subcommand("dc")]
-        | Annotated[Dcc, subcommand("dcc")]
-        | Annotated[Dsac, subcommand("dsac")]
-        | Annotated[Dm, subcommand("dm")],
-        subcommand("distill", description="Distil a data set: jdd distill METHOD [OPTIONS]."),
-    ]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Show, subcommand("show")]
-    | Annotated[Methods, subcommand("methods")]
-)

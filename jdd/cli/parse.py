@@ -12,8 +12,8 @@ from typing import Any
 import tyro
 from tyro import conf
 
+from jdd.cli.commands import Command
 from jdd.cli.errors import UsageError
-from jdd.cli.options import Command
 from jdd.names import did_you_mean
 
 _DESCRIPTION = """Dataset distillation as pure JAX functions.

@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from jdd.cli.commands import Distill
 from jdd.cli.errors import UsageError, blame, require
-from jdd.cli.options import Distill
 from jdd.files import is_leftover
 from jdd.names import did_you_mean
 

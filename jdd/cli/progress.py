@@ -31,9 +31,9 @@ class Reporter(Protocol):
         ...
 
 
-def reporter(total: int | None, step: int) -> Reporter:
-    """The bar if stderr is a terminal, else lines; total is None where there are no updates."""
-    return Bar(total, step) if sys.stderr.isatty() else Lines(total or 0)
+def reporter(total: int | None, step: int, unit: str = "update") -> Reporter:
+    """The bar if stderr is a terminal, else lines; total is None where there are no steps."""
+    return Bar(total, step, unit) if sys.stderr.isatty() else Lines(total or 0, unit)
 
 
 class Speed:
@@ -83,7 +83,7 @@ def duration(seconds: float) -> str:
 class Bar:
     """A progress bar with loss, speed and time left."""
 
-    def __init__(self, total: int | None, step: int) -> None:
+    def __init__(self, total: int | None, step: int, unit: str) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -94,7 +94,7 @@ class Bar:
         self._speed = Speed(total or 0)
         visible = total is not None
         self._steps = self._progress.add_task(
-            "updates", total=total, completed=step, visible=visible, text=""
+            f"{unit}s", total=total, completed=step, visible=visible, text=""
         )
         self._networks: TaskID | None = None
 
@@ -125,8 +125,9 @@ class Bar:
 class Lines:
     """A plain line every half minute, for logs."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, unit: str) -> None:
         self._total = total
+        self._unit = unit
         self._speed = Speed(total)
         self._last = time.monotonic()
 
@@ -139,7 +140,7 @@ class Lines:
     def steps(self, step: int, loss: float, steps: int, seconds: float) -> None:
         self._speed.measured(step, steps, seconds)
         if step == self._total or self._is_time():
-            self.note(f"update {step}/{self._total}: loss {loss:.4g}, {self._speed.text()}")
+            self.note(f"{self._unit} {step}/{self._total}: loss {loss:.4g}, {self._speed.text()}")
 
     def training(self, what: str, done: int, total: int) -> None:
         if 0 < done < total and self._is_time():

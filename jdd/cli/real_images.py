@@ -8,8 +8,9 @@ from collections.abc import Callable
 import jax
 
 from jdd import data, evaluate, nn
-from jdd.cli import report, scoring
+from jdd.cli import scoring
 from jdd.cli.errors import require
+from jdd.names import count
 
 WORDS = ("random", *evaluate.SELECTIONS, "whole")
 """What can be said in place of a distilled set, and after --baseline."""
@@ -42,14 +43,16 @@ def title(word: str, ipc: int, sets: int) -> str:
     if word == "whole":
         return "whole training set"
     which = "random real images" if word == "random" else f"real images by {word}"
-    return f"{which}, {ipc} per class, {report.count(sets, 'set')}"
+    return f"{which}, {ipc} per class, {count(sets, 'set')}"
 
 
 def note(word: str, epochs: int) -> str:
     """What happens before the first network of an evaluation is trained; empty if nothing does."""
     if word not in evaluate.SELECTIONS:
         return ""
-    return f"{word}: each set is chosen by a network trained on all images ({report.count(epochs, 'epoch')})"
+    return (
+        f"{word}: each set is chosen by a network trained on all images ({count(epochs, 'epoch')})"
+    )
 
 
 def training(

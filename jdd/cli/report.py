@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jdd.cli.scoring import Score
+from jdd.names import count
 
 
 def console() -> Console:
@@ -68,15 +69,6 @@ def _recipes(out: Console, entries: Sequence[Score]) -> None:
         of = dict.fromkeys(score.network for score in entries if score.recipe == recipe)
         text = f"{', '.join(of)}: {recipe}" if len(recipes) > 1 else recipe
         out.print(text, soft_wrap=True, markup=False)
-
-
-def count(n: int, what: str) -> str:
-    """A number with its noun.
-
-    >>> count(1, "image"), count(2, "image")
-    ('1 image', '2 images')
-    """
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def device() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from jdd.cli.errors import blame, require
 from jdd.cli.options import Show
 from jdd.cli.places import SET, new_file, set_file
 from jdd.cli.scoring import percent
+from jdd.names import count
 
 
 def show(command: Show) -> None:
@@ -91,7 +92,7 @@ def _facts(distilled: DistilledSet) -> dict[str, str]:
     for name, result in metadata.results.items():
         if _is_score(result):
             accuracy = percent(result["mean"], result["std"], result["networks"])
-            networks = report.count(result["networks"], "network")
+            networks = count(result["networks"], "network")
             facts[name] = f"{accuracy} ({networks}, {result['protocol']})"
     return facts
 

@@ -1,6 +1,7 @@
 """Protocols: what a distilled set is worth."""
 
 from jdd.evaluate.accuracy import accuracy as accuracy
+from jdd.evaluate.accuracy import class_accuracies as class_accuracies
 from jdd.evaluate.baselines import WHOLE_SET as WHOLE_SET
 from jdd.evaluate.baselines import flat_set as flat_set
 from jdd.evaluate.baselines import random_real as random_real

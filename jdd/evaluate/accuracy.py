@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jdd.data.dataset import normalise
-from jdd.data.table import ClassTable
+from jdd.data.table import ClassTable, take
 from jdd.nn import Model
 from jdd.nn.model import Variables
 from jdd.numbers import at_least
@@ -56,6 +56,56 @@ def accuracy(
         return jnp.sum((jnp.argmax(logits, -1) == label) & (place >= i * size))
 
     return lax.map(correct, jnp.arange(batches, dtype=jnp.int32)).sum() / n
+
+
+def class_accuracies(
+    model: Model,
+    variables: Variables,
+    table: ClassTable,
+    indices: Array,
+    weights: Array,
+    *,
+    micro_batch: int | None = None,
+) -> Array:
+    """The accuracy on some images of each class, such as ``data.draw_indices`` draws.
+
+    Args:
+      model: the network; BatchNorm uses its running statistics.
+      variables: its variables.
+      table: the images.
+      indices: int32 ``[C, n]`` into the table's images, of each class.
+      weights: float32 ``[C, n]``, 0 for places that do not count.
+      micro_batch: images at a time; None for the platform's default.
+
+    Returns:
+      float32 ``[C]``, between 0 and 1.
+
+    Raises:
+      ValueError: if micro_batch is below 1.
+
+    >>> import numpy as np
+    >>> from jdd.data import Split, class_table, draw_indices
+    >>> from jdd.nn import convnet
+    >>> split = Split(np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 0, 0, 1], np.int32))
+    >>> table, model = class_table(split, 2, (0.5,), (0.5,)), convnet(2, (8, 8, 1), width=4)
+    >>> drawn = draw_indices(jax.random.key(1), table, 3)
+    >>> found = class_accuracies(model, model.init(jax.random.key(0)), table, *drawn)
+    >>> sorted(found.tolist())
+    [0.0, 1.0]
+    """
+    if micro_batch is not None:
+        at_least("micro_batch", micro_batch, 1)
+    classes, n = indices.shape
+    size = min(micro_batch or default_micro_batch(), classes * n)
+    chunks = -(-classes * n // size)
+    filled = jnp.resize(indices, (chunks, size))
+
+    def predicted(chosen: Array) -> Array:
+        return jnp.argmax(model.apply(variables, take(table, chosen)), -1)
+
+    found = lax.map(predicted, filled).reshape(-1)[: classes * n].reshape(classes, n)
+    correct = found == jnp.arange(classes)[:, None]
+    return (correct * weights).sum(1) / weights.sum(1)
 
 
 def default_micro_batch() -> int:

@@ -104,11 +104,12 @@ PROTOCOLS: dict[str, Protocol] = {
     "dc-crop-noise": Protocol(
         "dc-crop-noise", epochs=1000, augmentation="crop_noise", augmenter="dc"
     ),
+    "cafe": Protocol("cafe", epochs=600),
     "dsa": Protocol("dsa", epochs=1000, augmentation=STRATEGY),
     "dsa-no-flip": Protocol("dsa-no-flip", epochs=1000, augmentation=STRATEGY_NO_FLIP),
 }
-"""DC's protocol (on MNIST with crop_scale_rotate, with BatchNorm crop_noise), and DSA's (without flip
-on digits)."""
+"""DC's protocol (on MNIST with crop_scale_rotate, with BatchNorm crop_noise), CAFE's where it does
+not augment, and DSA's (without flip on digits)."""
 
 
 class Evaluation(NamedTuple):

@@ -5,4 +5,6 @@ from jdd.losses.distance import flat_cosine as flat_cosine
 from jdd.losses.distance import layerwise_cosine as layerwise_cosine
 from jdd.losses.distance import squared_error as squared_error
 from jdd.losses.embedding import mean_embedding as mean_embedding
+from jdd.losses.feature import discrimination as discrimination
+from jdd.losses.feature import feature_alignment as feature_alignment
 from jdd.losses.labels import cross_entropy as cross_entropy

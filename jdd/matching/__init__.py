@@ -19,6 +19,10 @@ from jdd.matching.embeddings import Embedded as Embedded
 from jdd.matching.embeddings import batch_mean as batch_mean
 from jdd.matching.embeddings import embeddings as embeddings
 from jdd.matching.embeddings import joint_embeddings as joint_embeddings
+from jdd.matching.features import Features as Features
+from jdd.matching.features import discrimination as discrimination
+from jdd.matching.features import feature_alignment as feature_alignment
+from jdd.matching.features import features as features
 from jdd.matching.gradients import gradients as gradients
 from jdd.matching.per_class import collective as collective
 from jdd.matching.per_class import per_class as per_class

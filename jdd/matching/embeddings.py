@@ -59,7 +59,7 @@ def embeddings(
             raise ValueError(f"{name}_micro_batch must be at least 1, got {size}")
 
     def apply(pair: Pair, context: Context) -> Pair:
-        features = _features(context)
+        features = features_of(context)
 
         def embed(images: Array) -> Array:
             return features(context.params, images)[1]
@@ -100,7 +100,7 @@ def joint_embeddings() -> Stage:
     """
 
     def apply(pair: Pair, context: Context) -> Pair:
-        features = _features(context)
+        features = features_of(context)
 
         def side(batch: Batch) -> Embedded:
             classes, n = batch.images.shape[:2]
@@ -137,10 +137,11 @@ def default_forward_batch() -> int:
     return 32 if jax.default_backend() == "cpu" else 1024
 
 
-def _features(context: Context) -> Any:
+def features_of(context: Context) -> Any:
+    """The network's ``features``, or a ``ValueError`` that says how to give them."""
     if context.features is None:
         raise ValueError(
-            "embeddings need a network that gives them: "
+            "this objective looks inside the network: "
             "Context(..., features=...), features(params, images) -> (taps, embedding)"
         )
     return context.features

@@ -1,5 +1,10 @@
 """One paper, one module: a preset of the five choices; the loops drive them all."""
 
+from jdd.methods.cafe import cafe as cafe
+from jdd.methods.cafe import cafe_fixed as cafe_fixed
+from jdd.methods.cafe import cafe_layer_weights as cafe_layer_weights
+from jdd.methods.cafe import cafe_objective as cafe_objective
+from jdd.methods.cafe import cafe_rate as cafe_rate
 from jdd.methods.dc import dc as dc
 from jdd.methods.dc import dc_objective as dc_objective
 from jdd.methods.dcc import dcc as dcc
@@ -12,13 +17,20 @@ from jdd.methods.dsa import dsa as dsa
 from jdd.methods.dsa import dsa_objective as dsa_objective
 from jdd.methods.loops import Advance as Advance
 from jdd.methods.loops import advance as advance
-from jdd.methods.network_matching import MatchingState as MatchingState
-from jdd.methods.network_matching import Method as Method
+from jdd.methods.method import MatchingState as MatchingState
+from jdd.methods.method import Method as Method
+from jdd.methods.method import Metrics as Metrics
+from jdd.methods.method import Schedule as Schedule
 from jdd.methods.network_matching import network_matching as network_matching
 from jdd.methods.norm_policy import NORM_POLICIES as NORM_POLICIES
 from jdd.methods.norm_policy import NormPolicy as NormPolicy
 from jdd.methods.norm_policy import batch_statistics as batch_statistics
 from jdd.methods.norm_policy import frozen_statistics as frozen_statistics
+from jdd.methods.query_matching import QueryState as QueryState
+from jdd.methods.query_matching import query_matching as query_matching
+from jdd.methods.query_rule import QueryRule as QueryRule
+from jdd.methods.query_rule import original_query_rule as original_query_rule
+from jdd.methods.query_rule import query_rule as query_rule
 from jdd.methods.registry import METHODS as METHODS
 from jdd.methods.schedule import Loops as Loops
 from jdd.methods.schedule import WarmUp as WarmUp

@@ -12,7 +12,8 @@ from jdd import synthetic
 from jdd.data.table import ClassTable
 from jdd.mapping import Over
 from jdd.matching import Stage, chain, gradients, layerwise_cosine, per_class
-from jdd.methods.network_matching import Method, network_matching
+from jdd.methods.method import Method
+from jdd.methods.network_matching import network_matching
 from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, dc_loops
 from jdd.nn import Model

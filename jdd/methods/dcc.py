@@ -13,7 +13,8 @@ from jdd.data.table import ClassTable
 from jdd.mapping import Over
 from jdd.matching import Stage, chain, collective, gradients, layerwise_cosine, siamese, switch
 from jdd.methods.dsa import dsa_objective
-from jdd.methods.network_matching import Method, network_matching
+from jdd.methods.method import Method
+from jdd.methods.network_matching import network_matching
 from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, WarmUp, dcc_loops
 from jdd.nn import Model
@@ -160,7 +161,7 @@ def dsac(
     Reference: Lee, Chun, Jung, Yun, Yoon, ICML 2022.
 
     >>> from jdd.nn import convnet
-    >>> dsac(convnet(10, (28, 28, 1)), 10).loops.total_updates
+    >>> dsac(convnet(10, (28, 28, 1)), 10).loops.total_steps
     10000
     """
     loops = loops or dcc_loops(ipc)

@@ -23,7 +23,8 @@ from jdd.matching import (
     siamese,
     squared_error,
 )
-from jdd.methods.network_matching import Method, network_matching
+from jdd.methods.method import Method
+from jdd.methods.network_matching import network_matching
 from jdd.methods.norm_policy import batch_statistics
 from jdd.methods.schedule import Loops
 from jdd.nn import Model, stacked
@@ -147,7 +148,7 @@ def dm(
     20,000 updates, not 20,001.
 
     >>> from jdd.nn import convnet
-    >>> dm(convnet(10, (28, 28, 1)), 10).loops.total_updates
+    >>> dm(convnet(10, (28, 28, 1)), 10).loops.total_steps
     20000
     """
     whole = dm_joint_objective if model.has_batch_stats else dm_objective

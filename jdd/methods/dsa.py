@@ -12,7 +12,8 @@ from jdd.data.table import ClassTable
 from jdd.mapping import Over
 from jdd.matching import Stage, chain, gradients, layerwise_cosine, per_class, siamese
 from jdd.methods.dc import image_sgd
-from jdd.methods.network_matching import Method, network_matching
+from jdd.methods.method import Method
+from jdd.methods.network_matching import network_matching
 from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, dc_loops
 from jdd.nn import Model
@@ -97,7 +98,7 @@ def dsa(
     2021.
 
     >>> from jdd.nn import convnet
-    >>> dsa(convnet(10, (28, 28, 1)), 1).loops.total_updates
+    >>> dsa(convnet(10, (28, 28, 1)), 1).loops.total_steps
     1000
     """
     at_least("ipc", ipc, 1)

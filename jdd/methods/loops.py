@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 from jdd.data.table import ClassTable
-from jdd.methods.network_matching import Method
+from jdd.methods.method import Method
 from jdd.numbers import at_least
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from jdd.evaluate import PROTOCOLS, Protocol
+from jdd.methods.cafe import cafe, cafe_fixed
 from jdd.methods.dc import dc
 from jdd.methods.dcc import dcc, dsac
 from jdd.methods.dm import dm, dm_learning_rate, dm_loops
 from jdd.methods.dsa import dsa
-from jdd.methods.network_matching import Method
+from jdd.methods.method import Method
 from jdd.methods.schedule import Loops, dc_loops, dcc_loops
 from jdd.nn import Network
 
@@ -70,6 +71,35 @@ def _gradient_rate(ipc: int, network: Network) -> float:
     return 0.01 if network.architecture == "mlp" else 0.1
 
 
+def cafe_protocol(dataset: str, *, eval_norm: str, strategy: str) -> Protocol:
+    """CAFE's evaluation protocol: DC's with twice its epochs, or with augmentation DSA's.
+
+    Args:
+      dataset: the name of the data set.
+      eval_norm: the norm of the evaluation network.
+      strategy: ops separated by "_", or "none".
+
+    Returns:
+      A protocol of ``jdd.evaluate.PROTOCOLS``, or DSA's with that strategy.
+
+    Raises:
+      ValueError: if the strategy names an unknown op.
+
+    >>> cafe_protocol("cifar10", eval_norm="instance", strategy="none").name
+    'cafe'
+    """
+    if strategy != "none":
+        return dsa_protocol(dataset, eval_norm=eval_norm, strategy=strategy)
+    found = dc_protocol(dataset, eval_norm=eval_norm)
+    return PROTOCOLS["cafe"] if found.name == "dc" else found
+
+
+def _cafe_rate(ipc: int, network: Network) -> float:
+    """The authors' step for features, whatever the network."""
+    del ipc, network
+    return 0.1
+
+
 class Entry(NamedTuple):
     """One method: its five choices in words, its paper, and how to make it.
 
@@ -85,7 +115,7 @@ class Entry(NamedTuple):
       digits_networks: K for the digits, which takes about two minutes on two cores.
       paper: authors, venue and year.
       factory: ``factory(model, ipc, ...)``, the method as pure functions.
-      loops: ``loops(ipc, networks=K)``, the loop counts of the paper.
+      loops: ``loops(ipc, networks=K)``, the loop counts of the paper; None where queries decide.
       learning_rate: ``learning_rate(ipc, network)``, of SGD on the images.
       pool: what its sets are evaluated on by default, in DC's words: "S", the network that was matched
         on without BatchNorm, or "SS", that network.
@@ -104,7 +134,7 @@ class Entry(NamedTuple):
     digits_networks: int
     paper: str
     factory: Callable[..., Method]
-    loops: Callable[..., Loops]
+    loops: Callable[..., Loops] | None
     learning_rate: Callable[[int, Network], float]
     pool: str
     protocol: Callable[..., Protocol]
@@ -195,5 +225,39 @@ METHODS: dict[str, Entry] = {
         learning_rate=lambda ipc, network: dm_learning_rate(ipc),
         pool="SS",
         protocol=dsa_protocol,
+    ),
+    "cafe": Entry(
+        title="Condense dataset by Aligning FEatures",
+        synthetic="pixels",
+        sampler="uniform, per class",
+        augmentation="none, or DSA, siamese, per class",
+        objective="features of every layer, squared distance of means; discrimination",
+        schedule="trained on the synthetic set, and left, by queries of real images",
+        start="noise",
+        networks=2000,
+        digits_networks=8,
+        paper="Wang, Zhao, Peng, Zhu, Yang, Wang, Huang, Bilen, Wang, You, CVPR 2022",
+        factory=cafe,
+        loops=None,
+        learning_rate=_cafe_rate,
+        pool="S",
+        protocol=cafe_protocol,
+    ),
+    "cafe-fixed": Entry(
+        title="CAFE's objective under fixed loops",
+        synthetic="pixels",
+        sampler="uniform, per class",
+        augmentation="none, or DSA, siamese, per class",
+        objective="features of every layer, squared distance of means; discrimination",
+        schedule="fixed loops, trained on the synthetic set between updates",
+        start="noise",
+        networks=2000,
+        digits_networks=30,
+        paper="Wang, Zhao, Peng, Zhu, Yang, Wang, Huang, Bilen, Wang, You, CVPR 2022",
+        factory=cafe_fixed,
+        loops=dc_loops,
+        learning_rate=_cafe_rate,
+        pool="S",
+        protocol=cafe_protocol,
     ),
 }

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from jdd.names import count
 from jdd.numbers import at_least
 
 _DC_TABLE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
@@ -29,9 +30,32 @@ class Loops(NamedTuple):
     interpolated: bool = False
 
     @property
-    def total_updates(self) -> int:
+    def steps_per_network(self) -> int:
+        """A step is one image update."""
+        return self.updates
+
+    @property
+    def total_steps(self) -> int:
         """Image updates of the whole run."""
         return self.networks * self.updates
+
+    @property
+    def unit(self) -> str:
+        """What one step is, for reports."""
+        return "update"
+
+    def describe(self) -> str:
+        """One line for reports.
+
+        >>> Loops(1000, 10, 50).describe()
+        '1000 networks x 10 image updates, the network trains 50 epochs in between'
+        """
+        each = f"{count(self.networks, 'network')} x {count(self.updates, 'image update')}"
+        if self.updates > 1:
+            each += f", the network trains {count(self.net_epochs, 'epoch')} in between"
+        if self.interpolated:
+            each += " (the paper has no values for this IPC: interpolated)"
+        return each
 
 
 def dc_loops(ipc: int, *, networks: int = 1000) -> Loops:

@@ -15,8 +15,9 @@ import pytest
 import safetensors.numpy
 
 from jdd.artefact import DistilledSet, Metadata
+from jdd.cli.commands import Dc
 from jdd.cli.experiment import prepare
-from jdd.cli.options import Dc, NetworkOptions
+from jdd.cli.options import NetworkOptions
 from jdd.cli.run_directory import RunDirectory
 
 IMAGES = np.arange(12 * 64, dtype=np.uint8).reshape(12, 8, 8, 1)

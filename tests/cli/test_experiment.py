@@ -11,22 +11,20 @@ import pytest
 
 from jdd import augment, data, evaluate
 from jdd.cli import experiment, networks
+from jdd.cli.commands import Dc, Dcc, Dm, Dsa, Dsac
 from jdd.cli.distill import evaluation_steps
 from jdd.cli.errors import UsageError
 from jdd.cli.options import (
     DataOptions,
-    Dc,
-    Dcc,
-    Dm,
-    Dsa,
-    Dsac,
     LoopOptions,
+    MatchOptions,
     NetworkOptions,
     ReportOptions,
     RunOptions,
 )
 from jdd.cli.places import run_folder
-from jdd.methods import METHODS
+from jdd.methods import METHODS, Loops, dc_loops
+from jdd.methods.dm import dm_loops
 from jdd.nn import convnet
 
 SMALL = NetworkOptions(width=4, depth=1)
@@ -89,7 +87,7 @@ def test_the_protocols_of_dc_augment_as_dc_does():
 def test_dsa_on_digits():
     found = experiment.prepare(Dsa(network=SMALL))
     assert found.options["networks"] == found.method.loops.networks < 1000
-    assert found.method.loops[1:] == (1, 1, False)
+    assert found.method.loops == Loops(found.options["networks"], 1, 1)
     assert found.meant == found.protocol == evaluate.PROTOCOLS["dsa-no-flip"]
     assert found.train.num_classes == found.test.num_classes == 10
     half = found.method.loops.networks // 2
@@ -97,21 +95,21 @@ def test_dsa_on_digits():
 
 
 def test_loops_of_the_paper_and_between():
-    loop = LoopOptions(networks=4)
-    assert experiment.prepare(Dc(ipc=10, loop=loop, network=SMALL)).method.loops == (
+    match = MatchOptions(networks=4)
+    assert experiment.prepare(Dc(ipc=10, match=match, network=SMALL)).method.loops == (
         4,
         10,
         50,
         False,
     )
-    between = experiment.prepare(Dc(ipc=15, loop=loop, network=SMALL)).method.loops
-    assert between.interpolated
-    given = LoopOptions(networks=4, updates=3, net_epochs=0)
-    found = experiment.prepare(Dc(ipc=15, loop=given, network=SMALL))
+    between = experiment.prepare(Dc(ipc=15, match=match, network=SMALL)).method.loops
+    assert between == dc_loops(15, networks=4) and "interpolated" in between.describe()
+    given = LoopOptions(updates=3, net_epochs=0)
+    found = experiment.prepare(Dc(ipc=15, match=match, loop=given, network=SMALL))
     assert found.method.loops == (4, 3, 0, False)
     assert evaluation_steps(found) == [6, 12]
     rare = experiment.prepare(
-        Dc(loop=LoopOptions(networks=5), report=ReportOptions(eval_every=2), network=SMALL)
+        Dc(match=MatchOptions(networks=5), report=ReportOptions(eval_every=2), network=SMALL)
     )
     assert evaluation_steps(rare) == [2, 4, 5]
 
@@ -193,25 +191,26 @@ def test_images_move_slowly_on_an_mlp():
 
     mlp = NetworkOptions(model="mlp")
     assert rate(network=SMALL) == 0.1 and rate(network=mlp) == 0.01
-    assert rate(network=mlp, loop=LoopOptions(learning_rate=0.5)) == 0.5
+    assert rate(network=mlp, match=MatchOptions(learning_rate=0.5)) == 0.5
 
 
 def test_dcc_and_dsac_warm_up():
-    loop = LoopOptions(networks=8)
-    found = experiment.prepare(Dcc(loop=loop, network=SMALL))
+    match = MatchOptions(networks=8)
+    found = experiment.prepare(Dcc(match=match, network=SMALL))
     assert found.method.name == "dcc" and found.method.loops == (8, 10, 5, False)
     assert (found.options["warm_up_networks"], found.options["warm_up_updates"]) == (2, 10)
     assert found.options["init"] == "real" and found.protocol == evaluate.PROTOCOLS["dc"]
-    own = Dsac(loop=loop, network=SMALL, warm_up_networks=0, strategy="crop")
+    own = Dsac(match=match, network=SMALL, warm_up_networks=0, strategy="crop")
     found = experiment.prepare(own)
     assert found.options["warm_up_networks"] == 0 and found.protocol.augmentation == "crop"
     with pytest.raises(UsageError, match=r"between 0 and the 8 of the loops, got 9.*--warm-up-net"):
-        experiment.prepare(Dcc(loop=loop, network=SMALL, warm_up_networks=9))
+        experiment.prepare(Dcc(match=match, network=SMALL, warm_up_networks=9))
 
 
 def test_dm_has_its_own_loops_rate_and_pool():
     found = experiment.prepare(Dm(network=NetworkOptions(width=4, depth=1, norm="batch")))
-    assert found.method.name == "dm" and found.method.loops[1:] == (1, 0, False)
+    assert found.method.name == "dm"
+    assert found.method.loops == dm_loops(1, networks=METHODS["dm"].digits_networks)
     assert found.options["learning_rate"] == 1.0 and "distance" not in found.options
     assert found.options["eval_norm"] == "batch" and found.protocol.epochs == 1000
     with pytest.raises(UsageError, match="--networks-per-update"):

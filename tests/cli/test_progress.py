@@ -22,7 +22,7 @@ def test_durations_carry_over(seconds, text):
 
 
 def test_lines_are_rare_and_on_stderr(capsys):
-    with Lines(10) as lines:
+    with Lines(10, "update") as lines:
         for step in range(1, 11):
             lines.steps(step, 1.5, 1, 0.1)
         for n in range(4):
@@ -35,7 +35,7 @@ def test_lines_are_rare_and_on_stderr(capsys):
 
 @pytest.mark.parametrize("total", [10, None])
 def test_the_bar_runs(total, capsys):
-    with Bar(total, 0) as bar:
+    with Bar(total, 0, "update") as bar:
         bar.steps(10, 0.25, 10, 1.0)
         bar.training("evaluating", 1, 2)
         bar.training("evaluating", 2, 2)

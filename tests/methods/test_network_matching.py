@@ -18,7 +18,8 @@ from jdd.methods import METHODS, Loops, advance, dc, dc_loops, dsa
 from jdd.methods.dc import dc_objective
 from jdd.nn import convnet
 
-MAKERS = {name: entry.factory for name, entry in METHODS.items()}
+# CAFE's own schedule has its own tests, test_query_matching.py.
+MAKERS = {name: entry.factory for name, entry in METHODS.items() if entry.loops is not None}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def _raw(x):
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_a_run_is_finite_moves_every_image_and_depends_on_its_key(table, name, norm):
     method = make(name, norm=norm)

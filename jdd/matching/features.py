@@ -1,0 +1,148 @@
+"""Features of every layer of both batches, streamed in micro-batches, and CAFE's losses on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jdd import losses
+from jdd.data.batch import Batch
+from jdd.matching.base import Context, Pair, Stage, stateless
+from jdd.matching.embeddings import default_forward_batch, features_of
+from jdd.numbers import at_least
+
+
+class Features(NamedTuple):
+    """A batch after every layer of a network; class-stacked behind ``per_class``.
+
+    Attributes:
+      means: for each tap, and last for the embedding, the mean over the batch ``[...]``.
+      embedding: of each image, ``[n, d]``.
+      weights: ``[n]``, what each image counts for; None means that all count alike.
+    """
+
+    means: tuple[Array, ...]
+    embedding: Array
+    weights: Array | None
+
+
+def features(
+    *, real_micro_batch: int | None = None, synthetic_micro_batch: int | None = None
+) -> Stage:
+    r"""Replaces both batches by the mean of every layer's output, and by their embeddings.
+
+    .. math:: \bar f^l = \frac1n \sum_i f^l_\theta(x_i),\qquad e_i = \psi_\theta(x_i)
+
+    The real side carries no derivative: of its maps only the sum of one micro-batch is ever in
+    memory. The synthetic side is checkpointed: its backward pass recomputes one micro-batch at a
+    time. (Samples must not influence each other: BatchNorm has to have frozen statistics here.)
+
+    Args:
+      real_micro_batch: images at a time on the real side; None for the platform's default.
+      synthetic_micro_batch: the same for the synthetic side.
+
+    Returns:
+      A stage from ``Pair(Batch, Batch)`` to ``Pair(Features, Features)``.
+
+    Raises:
+      ValueError: if a micro-batch is below 1, or (when applied) the context has no ``features``.
+
+    Reference: CAFE (Wang et al., CVPR 2022). Deviation: its code keeps all activations of the real
+    images and differentiates through them, to no effect on the synthetic ones.
+
+    >>> from jdd.matching import Batch, Context, Pair, value_of
+    >>> batch = Batch(jnp.ones((4, 2)), jnp.zeros(4, int))
+    >>> network = lambda w, x: ((x,), x @ w)
+    >>> context = Context(lambda w, x: x, jnp.ones((2, 3)), jax.random.key(0), features=network)
+    >>> [mean.shape for mean in value_of(features(), Pair(batch, batch), context).real.means]
+    [(2,), (3,)]
+    """
+    for name, size in (("real", real_micro_batch), ("synthetic", synthetic_micro_batch)):
+        if size is not None:
+            at_least(f"{name}_micro_batch", size, 1)
+
+    def apply(pair: Pair, context: Context) -> Pair:
+        function, size = features_of(context), default_forward_batch()
+
+        def part(images: Array, weights: Array) -> tuple[tuple[Array, ...], Array]:
+            taps, embedding = function(context.params, images)
+            sums = tuple(jnp.tensordot(weights, tap, 1) for tap in (*taps, embedding))
+            return sums, embedding
+
+        real = _streamed(pair.real, part, real_micro_batch or size)
+        recomputed = jax.checkpoint(part, prevent_cse=False)
+        synthetic = _streamed(pair.synthetic, recomputed, synthetic_micro_batch or size)
+        return Pair(synthetic, lax.stop_gradient(real))
+
+    return stateless(apply)
+
+
+def feature_alignment(weights: Sequence[float] | Callable[[int], Sequence[float]]) -> Stage:
+    """``losses.feature_alignment`` as a stage on class-stacked features.
+
+    Args:
+      weights: one for each tap of the network, and last for its embedding; or ``weights(count)``,
+        which makes so many.
+
+    Returns:
+      A stage from ``Pair(Features, Features)`` to a scalar.
+
+    Raises:
+      ValueError: when applied, if the network has another number of taps.
+    """
+
+    def apply(pair: Pair, context: Context) -> Array:
+        # The means are already taken: each class is a batch of one.
+        syn, real = ([mean[:, None] for mean in side.means] for side in pair)
+        chosen = weights(len(syn)) if callable(weights) else weights
+        return losses.feature_alignment(syn, real, chosen)
+
+    return stateless(apply)
+
+
+def discrimination() -> Stage:
+    """``losses.discrimination`` as a stage on class-stacked features.
+
+    Returns:
+      A stage from ``Pair(Features, Features)`` to a scalar.
+    """
+
+    def apply(pair: Pair, context: Context) -> Array:
+        real = pair.real
+        return losses.discrimination(pair.synthetic.embedding, real.embedding, weights=real.weights)
+
+    return stateless(apply)
+
+
+def _streamed(
+    batch: Batch, part: Callable[[Array, Array], tuple[tuple[Array, ...], Array]], micro_batch: int
+) -> Features:
+    """The features of a batch, at most ``micro_batch`` images at a time, in chunks as even as possible."""
+    n = batch.images.shape[0]
+    if n < 1:
+        raise ValueError("an empty batch has no features")
+    weights = jnp.ones(n) if batch.weights is None else batch.weights
+    chunks = -(-n // micro_batch)
+    if chunks == 1:
+        sums, embedding = part(batch.images, weights)
+    else:
+        size = -(-n // chunks)
+        extra = chunks * size - n  # filled up with images that count for nothing
+        images = jnp.concatenate([batch.images, batch.images[:extra]])
+        counted = jnp.concatenate([weights, jnp.zeros(extra)])
+        parts = images.reshape(chunks, size, *images.shape[1:]), counted.reshape(chunks, size)
+
+        def accumulate(total: Any, chunk: tuple[Array, Array]) -> tuple[Any, Array]:
+            sums, embedding = part(*chunk)
+            return jax.tree.map(jnp.add, total, sums), embedding
+
+        shapes = jax.eval_shape(part, parts[0][0], parts[1][0])[0]
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        sums, embedding = lax.scan(accumulate, zeros, parts)
+        embedding = embedding.reshape(chunks * size, -1)[:n]
+    means = tuple(total / weights.sum() for total in sums)
+    return Features(means, embedding, batch.weights)

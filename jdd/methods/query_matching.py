@@ -1,0 +1,211 @@
+"""The network-matching loop whose schedule is driven by queries (CAFE), as pure init and step."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from jdd.data.table import ClassTable, draw_indices
+from jdd.evaluate import class_accuracies
+from jdd.matching import Stage
+from jdd.methods.image_update import ImageUpdate
+from jdd.methods.method import MatchingState, Method, Metrics
+from jdd.methods.norm_policy import NormPolicy
+from jdd.methods.query_rule import QueryRule, Visit, visit
+from jdd.nn import Model
+from jdd.nn.model import Variables
+from jdd.synthetic import Parametrisation
+from jdd.training import Augment, SGDRecipe, train_epochs
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        *(field.name for field in dataclasses.fields(MatchingState)),
+        *("updates", "epochs", "capped_networks", "capped_trainings"),
+    ],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class QueryState(MatchingState):
+    """A `MatchingState` that remembers how long its networks lasted.
+
+    Attributes:
+      updates: int32 ``[K]``, image updates of each network.
+      epochs: int32 ``[K]``, epochs that each network trained.
+      capped_networks: int32, networks that were left because of the cap.
+      capped_trainings: int32, trainings between two updates that were ended by the cap.
+    """
+
+    updates: Array
+    epochs: Array
+    capped_networks: Array
+    capped_trainings: Array
+
+
+def query_matching(
+    name: str,
+    *,
+    model: Model,
+    objective: Stage,
+    synthetic: Parametrisation,
+    start: Callable[[Array, ClassTable], Array],
+    optimizer: optax.GradientTransformation,
+    rule: QueryRule,
+    real_batch: int = 256,
+    net_recipe: SGDRecipe | None = None,
+    net_augment: Augment | None = None,
+    norm_policy: NormPolicy | None = None,
+    rate: Callable[[Array], Any] | None = None,
+) -> Method:
+    """Matches synthetic and real batches on fresh networks, each for as long as it has something to say.
+
+    One ``step`` is one network: image updates and epochs of training on the synthetic set in turn,
+    both ended by queries of fresh real training images (``QueryRule``), all on the device. Queries
+    are never augmented; a class with fewer images than a query asks for gives all it has.
+
+    Args:
+      name: of the method.
+      model: the architecture.
+      objective: ends in a scalar; sees a class-stacked synthetic ``Batch`` and a ``Draw``.
+      synthetic: the parametrisation.
+      start: ``start(key, table) -> images [C, n, H, W, ch]``.
+      optimizer: moves the synthetic parameters.
+      rule: when a network has trained enough, and when it is left.
+      real_batch: real images per class and update, fewer where a class has fewer.
+      net_recipe: SGD of the network; None for rate 0.01, no momentum, batch 256.
+      net_augment: augmentation while the network trains.
+      norm_policy: for networks with BatchNorm; None for ``frozen_statistics(16)``.
+      rate: ``rate(network)``, a factor on the optimiser's steps; None for 1.
+
+    Returns:
+      The method; its reported loss is the mean over a network's updates, per class, and its summary
+      says how many updates and epochs networks had, and how often a cap ended them.
+
+    Raises:
+      ValueError: if real_batch is below 1; from ``init``, if the table has other classes or images
+        than the network, a class without images, or fewer images in a query than synthetic ones.
+
+    Reference: CAFE (Wang et al., CVPR 2022), section 3.4. Deviation: its code queries networks with
+    BatchNorm in training mode; here they use their running statistics.
+
+    >>> import functools
+    >>> from jdd import methods, nn, synthetic
+    >>> method = query_matching(
+    ...     "own",
+    ...     model=nn.convnet(10, (8, 8, 1)),
+    ...     objective=methods.dsa_objective("crop"),
+    ...     synthetic=synthetic.pixels,
+    ...     start=functools.partial(synthetic.real, ipc=2),
+    ...     optimizer=optax.adam(1e-2),
+    ...     rule=methods.query_rule(10, networks=5),
+    ... )
+    >>> method.loops.total_steps
+    5
+    """
+    change = ImageUpdate(
+        name, model, objective, synthetic, start, optimizer, real_batch, norm_policy, rate
+    )
+    train = functools.partial(_epoch, change, net_recipe or SGDRecipe(), net_augment)
+
+    def init(key: Array, table: ClassTable) -> QueryState:
+        state = change.init(key, table)
+        images = jax.eval_shape(change.decode, state)[0].shape[1]
+        if images > rule.query:
+            raise ValueError(
+                f"a query has {rule.query} real images per class, fewer than the {images} synthetic ones"
+            )
+        fields = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
+        # Each in a buffer of its own: a run donates its state.
+        return QueryState(
+            **fields,
+            updates=jnp.zeros(rule.networks, jnp.int32),
+            epochs=jnp.zeros(rule.networks, jnp.int32),
+            capped_networks=jnp.int32(0),
+            capped_trainings=jnp.int32(0),
+        )
+
+    def step(state: QueryState, table: ClassTable) -> tuple[QueryState, Metrics]:
+        keys = jax.random.split(jax.random.fold_in(state.key, state.step), 4)
+        state = dataclasses.replace(state, network=model.init(keys[0]))
+
+        def update(carry: tuple[QueryState, Array], i: Array) -> tuple[QueryState, Array]:
+            state, total = carry
+            each = jax.random.split(jax.random.fold_in(keys[1], i), 4)
+            state, value = change.apply(each, state, table)
+            return state, total + value
+
+        def trained(carry: tuple[QueryState, Array], j: Array) -> tuple[QueryState, Array]:
+            state, total = carry
+            network = train(jax.random.fold_in(keys[2], j), state)
+            return dataclasses.replace(state, network=network), total
+
+        def query(carry: tuple[QueryState, Array], q: Array) -> tuple[Array, Any]:
+            drawn = draw_indices(jax.random.fold_in(keys[3], q), table, rule.query)
+            return class_accuracies(model, carry[0].network, table, *drawn), carry
+
+        carry, seen = visit(
+            rule, (state, jnp.float32(0)), update=update, train=trained, query=query
+        )
+        state, total = carry
+        loss = total / (seen.updates * table.num_classes)
+        return _noted(state, seen), Metrics(loss)
+
+    return Method(name, init, step, change.decode, rule, _summary)
+
+
+def _epoch(
+    change: ImageUpdate,
+    recipe: SGDRecipe,
+    augment: Augment | None,
+    key: Array,
+    state: QueryState,
+) -> Variables:
+    """The network after one epoch on the synthetic set."""
+    decode_key, train_key = jax.random.split(key)
+    flat = change.flat_set(decode_key, state)
+    return train_epochs(
+        train_key, change.model, state.network, *flat, recipe, epochs=1, augment=augment
+    )[0]
+
+
+def _noted(state: QueryState, seen: Visit) -> QueryState:
+    """The state after a network, with what became of it."""
+    return dataclasses.replace(
+        state,
+        step=state.step + 1,
+        updates=state.updates.at[state.step].set(seen.updates),
+        epochs=state.epochs.at[state.step].set(seen.epochs),
+        capped_networks=state.capped_networks + seen.is_capped,
+        capped_trainings=state.capped_trainings + seen.epochs_capped,
+    )
+
+
+def _summary(state: QueryState) -> dict[str, float]:
+    """How long the networks so far lasted."""
+    networks = int(state.step)
+    if not networks:
+        return {}
+    updates, epochs = (np.asarray(each)[:networks] for each in (state.updates, state.epochs))
+    # Every update of a network is followed by training, but the last.
+    trainings = int((updates - 1).sum())
+    found: dict[str, float] = {"networks": networks}
+    for name, values in (("updates", updates), ("epochs", epochs)):
+        low, middle, high = (float(np.quantile(values, q)) for q in (0.25, 0.5, 0.75))
+        found |= {
+            f"{name}_mean": float(values.mean()),
+            f"{name}_quartile_1": low,
+            f"{name}_median": middle,
+            f"{name}_quartile_3": high,
+        }
+    found["share_of_networks_capped"] = int(state.capped_networks) / networks
+    found["share_of_trainings_capped"] = int(state.capped_trainings) / max(1, trainings)
+    return found

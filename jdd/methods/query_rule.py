@@ -1,0 +1,302 @@
+"""CAFE's dynamic bi-level schedule: networks are left, and trained on, by how they answer queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jdd.names import count
+from jdd.numbers import at_least
+
+# The authors' thresholds were set with this many images: 128 of each of ten classes.
+_USUAL_IMAGES = 1280
+
+
+class QueryRule(NamedTuple):
+    """When a network has seen enough image updates, and when it has trained enough between two.
+
+    After every image update, and after every epoch of training, the network classifies fresh real
+    training images (a query), whose value enters a window. Training ends when a full window ranges
+    over more than ``inner`` (the network has moved); the network is left when the window of the
+    updates ranges over less than ``outer`` (it has nothing more to say). Made by `query_rule` or
+    `original_query_rule`.
+
+    Attributes:
+      networks: K, how many fresh random networks are visited.
+      outer: the range of values below which the network is left.
+      inner: the range of values above which it has trained enough.
+      value: ``value(last, accuracies [C]) -> value``, what a query counts as, given the value of the
+        query before (0 for a window's first).
+      window: values that are compared.
+      query: real images of each class in a query.
+      max_updates: after which a network is left in any case.
+      max_epochs: after which training ends in any case.
+    """
+
+    networks: int
+    outer: float
+    inner: float
+    value: Callable[[Array, Array], Array]
+    window: int = 10
+    query: int = 128
+    max_updates: int = 50
+    max_epochs: int = 100
+
+    @property
+    def steps_per_network(self) -> int:
+        """A step is a whole network: how many updates it takes is known afterwards."""
+        return 1
+
+    @property
+    def total_steps(self) -> int:
+        """Networks of the whole run."""
+        return self.networks
+
+    @property
+    def unit(self) -> str:
+        """What one step is, for reports."""
+        return "network"
+
+    def describe(self) -> str:
+        """One line for reports."""
+        return (
+            f"{count(self.networks, 'network')}, each left when {self.window} queries of {self.query} images "
+            f"per class range over less than {self.outer:.3g} (at most {self.max_updates} updates), "
+            f"trained in between until they range over more than {self.inner:.3g} "
+            f"(at most {self.max_epochs} epochs)"
+        )
+
+
+def query_rule(
+    num_classes: int,
+    *,
+    networks: int = 2000,
+    outer: float = 0.04,
+    inner: float = 0.03,
+    window: int = 10,
+    query: int = 128,
+    max_updates: int = 50,
+    max_epochs: int = 100,
+) -> QueryRule:
+    r"""The corrected rule: a query's value is its mean accuracy, thresholds follow its noise.
+
+    The authors' thresholds lie where the noise of 1280 images is. Accuracy on n images has a standard
+    deviation that falls as the root of n, so with other numbers of classes or images
+
+    .. math:: \lambda' = \lambda \sqrt{1280 / (C \cdot \text{query})}
+
+    Unscaled, a hundred classes never train enough: their window ranges over a third of the threshold.
+
+    Args:
+      num_classes: C.
+      networks: K.
+      outer: lambda 1, for 1280 images.
+      inner: lambda 2, for 1280 images.
+      window: queries that are compared.
+      query: real images of each class in a query.
+      max_updates: cap on the updates of a network.
+      max_epochs: cap on the epochs between two updates.
+
+    Returns:
+      The rule, with scaled thresholds.
+
+    Raises:
+      ValueError: if a threshold is not between 0 and 1, a window below 2, or another number below 1.
+
+    Reference: CAFE (Wang et al., CVPR 2022), section 3.4. Deviations from its code: the accuracy is
+    not carried over from query to query, thresholds scale, and there are caps.
+
+    >>> rule = query_rule(100)
+    >>> round(rule.outer, 5), round(rule.inner, 5)
+    (0.01265, 0.00949)
+    """
+    at_least("num_classes", num_classes, 1)
+    at_least("query", query, 1)
+    scale = math.sqrt(_USUAL_IMAGES / (num_classes * query))
+    _check_threshold("outer", outer)
+    _check_threshold("inner", inner)
+    rule = QueryRule(
+        networks, outer * scale, inner * scale, _mean, window, query, max_updates, max_epochs
+    )
+    return _checked(rule)
+
+
+def original_query_rule(
+    *,
+    networks: int = 2000,
+    outer: float = 0.04,
+    inner: float = 0.03,
+    window: int = 10,
+    query: int = 128,
+    max_updates: int = 50,
+    max_epochs: int = 100,
+) -> QueryRule:
+    r"""The rule of the authors' code, whose accuracy is never reset between queries.
+
+    .. math:: a_t = \frac1C \big(a_{t-1} + \sum_c \mathrm{acc}_c\big)
+
+    Args:
+      networks: K (the code visits one more).
+      outer: lambda 1.
+      inner: lambda 2.
+      window: queries that are compared.
+      query: real images of each class in a query.
+      max_updates: cap on the updates of a network; the code has none.
+      max_epochs: cap on the epochs between two updates; the code has none, and with many classes
+        never ends.
+
+    Returns:
+      The rule.
+
+    Raises:
+      ValueError: as `query_rule`.
+
+    Reference: the code of CAFE (Wang et al., CVPR 2022).
+
+    >>> original_query_rule().inner
+    0.03
+    """
+    _check_threshold("outer", outer)
+    _check_threshold("inner", inner)
+    at_least("query", query, 1)
+    rule = QueryRule(networks, outer, inner, _accumulated, window, query, max_updates, max_epochs)
+    return _checked(rule)
+
+
+def _mean(last: Array, accuracies: Array) -> Array:
+    del last
+    return accuracies.mean()
+
+
+def _accumulated(last: Array, accuracies: Array) -> Array:
+    return (last + accuracies.sum()) / accuracies.shape[0]
+
+
+def _check_threshold(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"the {name} threshold must be between 0 and 1, got {value}")
+
+
+def _checked(rule: QueryRule) -> QueryRule:
+    least = {"networks": 1, "window": 2, "max_updates": 1, "max_epochs": 1}
+    for name, low in least.items():
+        at_least(name, getattr(rule, name), low)
+    return rule
+
+
+class Window(NamedTuple):
+    """The last values of queries.
+
+    Attributes:
+      values: float32 ``[window]``, the newest last.
+      count: int32, how many queries there were.
+    """
+
+    values: Array
+    count: Array
+
+    @classmethod
+    def empty(cls, rule: QueryRule) -> Window:
+        """Before the first query."""
+        return cls(jnp.zeros(rule.window, jnp.float32), jnp.int32(0))
+
+    def push(self, rule: QueryRule, accuracies: Array) -> Window:
+        """With one query more."""
+        value = rule.value(self.values[-1], accuracies)
+        return Window(jnp.append(self.values[1:], value), self.count + 1)
+
+    @property
+    def is_full(self) -> Array:
+        """Whether there were as many queries as are compared."""
+        return self.count >= self.values.shape[0]
+
+    @property
+    def range(self) -> Array:
+        """Largest minus smallest value."""
+        return self.values.max() - self.values.min()
+
+
+class Visit(NamedTuple):
+    """What became of one network.
+
+    Attributes:
+      updates: int32, image updates.
+      epochs: int32, epochs of training.
+      epochs_capped: int32, how often training was ended by ``max_epochs``.
+      is_capped: whether the network was left because of ``max_updates``.
+    """
+
+    updates: Array
+    epochs: Array
+    epochs_capped: Array
+    is_capped: Array
+
+
+def visit(
+    rule: QueryRule,
+    carry: Any,
+    *,
+    update: Callable[[Any, Array], Any],
+    train: Callable[[Any, Array], Any],
+    query: Callable[[Any, Array], tuple[Array, Any]],
+) -> tuple[Any, Visit]:
+    """Runs one network through the rule: two nested while loops on the device, no host in between.
+
+    Args:
+      rule: the rule.
+      carry: whatever the three functions work on.
+      update: ``update(carry, i) -> carry``, the i-th image update.
+      train: ``train(carry, j) -> carry``, the j-th epoch of training, counted over all updates.
+      query: ``query(carry, q) -> (accuracies [C], carry)``, the q-th query, counted over all.
+
+    Returns:
+      The carry, and what became of the network.
+    """
+
+    def epoch(inside: tuple[Any, Visit, Window, Array]) -> tuple[Any, Visit, Window, Array]:
+        carry, seen, window, done = inside
+        carry = train(carry, seen.epochs)
+        seen = seen._replace(epochs=seen.epochs + 1)
+        accuracies, carry = query(carry, seen.updates + seen.epochs - 1)
+        return carry, seen, window.push(rule, accuracies), done + 1
+
+    def trains_on(inside: tuple[Any, Visit, Window, Array]) -> Array:
+        _, _, window, done = inside
+        return (done < rule.max_epochs) & ~has_moved(rule, window)
+
+    def trained(carry: Any, seen: Visit) -> tuple[Any, Visit]:
+        start = (carry, seen, Window.empty(rule), jnp.int32(0))
+        carry, seen, window, _ = lax.while_loop(trains_on, epoch, start)
+        capped = seen.epochs_capped + ~has_moved(rule, window)
+        return carry, seen._replace(epochs_capped=capped)
+
+    def one(outside: tuple[Any, Visit, Window, Array]) -> tuple[Any, Visit, Window, Array]:
+        carry, seen, window, _ = outside
+        carry = update(carry, seen.updates)
+        seen = seen._replace(updates=seen.updates + 1)
+        accuracies, carry = query(carry, seen.updates + seen.epochs - 1)
+        window = window.push(rule, accuracies)
+        is_capped = (seen.updates >= rule.max_updates) & ~is_exhausted(rule, window)
+        seen = seen._replace(is_capped=is_capped)
+        is_left = is_exhausted(rule, window) | is_capped
+        carry, seen = lax.cond(is_left, lambda c, s: (c, s), trained, carry, seen)
+        return carry, seen, window, is_left
+
+    zero = jnp.int32(0)
+    start = (carry, Visit(zero, zero, zero, jnp.bool(False)), Window.empty(rule), jnp.bool(False))
+    carry, seen, _, _ = lax.while_loop(lambda outside: ~outside[3], one, start)
+    return carry, seen
+
+
+def is_exhausted(rule: QueryRule, window: Window) -> Array:
+    """Whether the outer window says that the network has nothing more to say."""
+    return window.is_full & (window.range < rule.outer)
+
+
+def has_moved(rule: QueryRule, window: Window) -> Array:
+    """Whether the inner window says that the network has trained enough."""
+    return window.is_full & (window.range > rule.inner)

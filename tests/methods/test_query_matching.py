@@ -1,0 +1,204 @@
+"""The query-driven loop on a real network: bounds, determinism, summary, decay, refusals; CAFE's presets."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdd.data import Split, class_table
+from jdd.data.batch import Batch, Draw
+from jdd.evaluate import class_accuracies
+from jdd.matching import Context, Pair, value_of
+from jdd.methods import (
+    Loops,
+    advance,
+    cafe,
+    cafe_fixed,
+    cafe_objective,
+    cafe_rate,
+    original_query_rule,
+    query_rule,
+)
+from jdd.nn import convnet, mlp
+
+SHAPE = (8, 8, 1)
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    labels = np.arange(90, dtype=np.int32) % 3
+    images = (
+        rng.integers(0, 128, (90, *SHAPE), np.uint8)
+        + (40 * labels).astype(np.uint8)[:, None, None, None]
+    )
+    return class_table(Split(images, labels), 3, (0.5,), (0.25,))
+
+
+def make(rule=None, model=None, **options):
+    model = model or convnet(3, SHAPE, width=4, depth=1)
+    rule = rule or query_rule(3, networks=3, window=3, query=16, max_updates=5, max_epochs=4)
+    return cafe(model, 2, rule=rule, real_batch=6, **options)
+
+
+def run(method, table, steps=3, seed=0):
+    return advance(method, steps)(method.init(jax.random.key(seed), table), table, steps)
+
+
+def leaves(tree):
+    typed = [
+        jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+        for x in jax.tree.leaves(tree)
+    ]
+    return [np.asarray(x) for x in typed]
+
+
+@pytest.mark.parametrize("strategy", ["none", "crop_cutout"])
+def test_networks_are_visited_within_the_caps(table, strategy):
+    method = make(strategy=strategy)
+    state, losses = run(method, table)
+    assert np.isfinite(losses).all() and (losses > 0).all()
+    updates, epochs = np.asarray(state.updates), np.asarray(state.epochs)
+    assert (updates >= 3).all() and (updates <= 5).all()
+    # A window of three is full after three epochs at the earliest; the last update is not followed by any.
+    assert (3 * (updates - 1) <= epochs).all() and (epochs <= 4 * (updates - 1)).all()
+    assert int(state.step) == 3
+    again, _ = run(method, table)
+    assert all(map(np.array_equal, leaves(state), leaves(again)))
+    summary = method.summary(state)
+    assert summary["networks"] == 3 and summary["updates_mean"] == updates.mean()
+    assert summary["epochs_median"] == np.median(epochs)
+    assert 0 <= summary["share_of_networks_capped"] <= 1
+    assert 0 <= summary["share_of_trainings_capped"] <= 1
+    assert method.summary(method.init(jax.random.key(0), table)) == {}
+
+
+def test_dispatches_of_any_length_give_the_same_bits(table):
+    method = make()
+    whole, _ = run(method, table)
+    program, state = advance(method, 3), method.init(jax.random.key(0), table)
+    for n in (1, 2):
+        state, _ = program(state, table, n)
+    assert all(map(np.array_equal, leaves(whole), leaves(state)))
+    assert program.program._cache_size() == 1
+
+
+def test_a_rule_that_is_never_met_is_ended_by_its_caps(table):
+    rule = query_rule(3, networks=2, window=2, query=16, max_updates=4, max_epochs=3)
+    state, _ = run(make(rule._replace(outer=0.0, inner=2.0)), table, steps=2)
+    np.testing.assert_array_equal(state.updates, [4, 4])
+    np.testing.assert_array_equal(state.epochs, [9, 9])
+    assert (int(state.capped_networks), int(state.capped_trainings)) == (2, 6)
+
+
+def test_a_rule_that_is_always_met_takes_one_window(table):
+    rule = query_rule(3, networks=1, window=4, query=16)
+    state, _ = run(make(rule._replace(outer=2.0, inner=-1.0)), table, steps=1)
+    assert (int(state.updates[0]), int(state.epochs[0])) == (4, 3 * 4)
+    assert not int(state.capped_networks) and not int(state.capped_trainings)
+
+
+def test_the_first_update_is_the_gradient_of_the_objective(table):
+    """One update of the loop, against the objective called by hand on the same draw."""
+    rule = query_rule(3, networks=10, window=2, query=16, max_updates=1)
+    method = cafe(convnet(3, SHAPE, width=4, depth=1), 2, rule=rule, real_batch=30, momentum=0.0)
+    start = method.init(jax.random.key(3), table)
+    before = jnp.array(method.decode(start)[0])  # the run donates its state
+    after, losses = advance(method, 1)(start, table, 1)
+    moved = np.asarray(method.decode(after)[0] - before)
+
+    # All images of a class are drawn, so that the draw's order is all that is random.
+    model = convnet(3, SHAPE, width=4, depth=1)
+    apply, params = model.frozen(after.network)
+    context = Context(
+        apply, params, jax.random.key(0), features=model.frozen_features(after.network)
+    )
+    images, labels = before, jnp.tile(jnp.arange(3)[:, None], (1, 2))
+    indices = table.start[:, None] + jnp.arange(30)
+    real = Draw(table, indices, jnp.ones((3, 30)))
+
+    def of(images):
+        return value_of(cafe_objective(), Pair(Batch(images, labels), real), context)
+
+    value, gradient = jax.value_and_grad(of)(images)
+    np.testing.assert_allclose(losses[0], value / 3, rtol=1e-5)
+    assert np.linalg.norm(moved + 0.1 * gradient) < 1e-4 * np.linalg.norm(moved)
+
+
+def test_the_rate_falls_by_network(table):
+    model = convnet(3, SHAPE, width=4, depth=1)
+    rule = query_rule(3, networks=10, window=2, query=16, max_updates=1)
+    method = cafe(model, 2, rule=rule, real_batch=6, momentum=0.0)
+    state = method.init(jax.random.key(0), table)
+    step = jax.jit(method.step)
+
+    def move(network):
+        """How far the images move, with the randomness of one step and the rate of another."""
+        at = dataclasses.replace(state, step=jnp.int32(network))
+        return float(jnp.linalg.norm(method.decode(step(at, table)[0])[0] - method.decode(at)[0]))
+
+    # Steps differ in their draws too; the rate halves at 6, 8 and 9 of 10 networks.
+    assert [float(cafe_rate(10)(k)) for k in (5, 6, 7, 8, 9)] == [1.0, 0.5, 0.5, 0.25, 0.125]
+    assert move(9) < 0.5 * move(5)
+
+
+@pytest.mark.parametrize("rule", [query_rule(3, networks=1), original_query_rule(networks=1)])
+def test_the_papers_rules_run_on_other_networks_and_class_counts(table, rule):
+    short = rule._replace(window=2, query=8, max_updates=3, max_epochs=2)
+    for model in (mlp(3, SHAPE), convnet(3, SHAPE, width=4, depth=1, norm="batch")):
+        state, losses = run(make(short, model), table, steps=1)
+        assert np.isfinite(losses).all() and int(state.updates[0]) >= 2
+
+
+def test_a_class_smaller_than_a_query_gives_all_it_has():
+    labels = np.array([0] * 20 + [1] * 3, np.int32)
+    images = np.full((23, *SHAPE), 100, np.uint8)
+    uneven = class_table(Split(images, labels), 2, (0.5,), (0.25,))
+    rule = query_rule(2, networks=1, window=2, query=8, max_updates=2, max_epochs=2)
+    model = convnet(2, SHAPE, width=4, depth=1)
+    method = cafe(model, 1, rule=rule, real_batch=6)
+    state, losses = run(method, uneven, steps=1)
+    assert np.isfinite(losses).all() and np.isfinite(method.decode(state)[0]).all()
+
+
+def test_class_accuracies_count_what_they_are_given(table):
+    """A network that always says class 1, in micro-batches that do not divide."""
+
+    def bound(variables, images):
+        return jnp.tile(jnp.array([0.0, 1.0, 0.0]), (len(images), 1))
+
+    model = convnet(3, SHAPE, width=4, depth=1)._replace(apply=bound)
+    indices = table.start[:, None] + jnp.arange(5)
+    weights = jnp.ones((3, 5)).at[2, 3:].set(0)
+    found = class_accuracies(model, {}, table, indices, weights, micro_batch=4)
+    np.testing.assert_array_equal(found, [0.0, 1.0, 0.0])
+    with pytest.raises(ValueError, match="micro_batch"):
+        class_accuracies(model, {}, table, indices, weights, micro_batch=0)
+
+
+def test_fixed_loops_move_the_images_too(table):
+    model = convnet(3, SHAPE, width=4, depth=1)
+    method = cafe_fixed(model, 2, loops=Loops(2, 2, 1), real_batch=6)
+    state, losses = run(method, table, steps=4)
+    assert np.isfinite(losses).all() and int(state.step) == 4
+
+
+def test_refusals(table):
+    model = convnet(3, SHAPE, width=4, depth=1)
+    with pytest.raises(ValueError, match="a query has 4 real images per class, fewer than the 5"):
+        cafe(model, 5, rule=query_rule(3, query=4)).init(jax.random.key(0), table)
+    with pytest.raises(ValueError, match="ipc must be at least 1"):
+        cafe(model, 0)
+    with pytest.raises(ValueError, match="weights must be at least 0"):
+        cafe_objective(layer_weights=[1.0, -1.0])
+    with pytest.raises(ValueError, match="not all of them 0"):
+        cafe_objective(layer_weights=[0.0, 0.0], discrimination_weight=0.0)
+    with pytest.raises(ValueError, match="one weight for each layer"):
+        method = cafe(model, 2, layer_weights=[1.0] * 7, rule=query_rule(3, networks=1))
+        run(method, table, steps=1)
+    with pytest.raises(ValueError, match="networks must be at least 1"):
+        cafe_rate(0)
