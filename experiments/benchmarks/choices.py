@@ -6,6 +6,7 @@
   `affine_switch` and with `lax.switch`, mapped and vmapped; milliseconds per batch and MB of temporaries.
 - ops: each op on 256 images, forward and transpose, one parameter for all and one per image; milliseconds.
 - draw: 256 of 6000 images of ten classes, by top_k of random floats and by a full sort; milliseconds.
+- small_maps: forward convolutions of 32 maps that are about as small as the kernel, by XLA and loop-safe; milliseconds.
 - convolution: error of a second derivative (the gradient of synthetic images) against float64, with a smooth
   activation, by convolution; largest difference relative to the largest entry.
 
@@ -42,6 +43,7 @@ def main() -> None:
         "switch": switch,
         "ops": each_op,
         "draw": draw,
+        "small_maps": small_maps,
         "convolution": convolution,
     }
     parser.add_argument("--tables", nargs="+", choices=tables, default=list(tables))
@@ -141,6 +143,23 @@ def draw(rounds: int) -> dict[str, Any]:
 
 def _map_keys(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return lambda keys: lax.map(function, keys)
+
+
+def small_maps(rounds: int) -> dict[str, Any]:
+    """XLA's own convolution against the loop-safe one where kernels are larger than maps, and just not."""
+    found = {}
+    for side, kernel, channels, out in ((2, 3, 512, 512), (4, 3, 512, 512), (4, 5, 192, 256)):
+        x = jax.random.normal(jax.random.key(0), (REPEATS, 32, side, side, channels))
+        w = jax.random.normal(jax.random.key(1), (kernel, kernel, channels, out))
+
+        def of(conv: nn.Convolution, x: Array, w: Array) -> Array:
+            return lax.map(lambda one: conv(one, w, w.shape[0] // 2), x)
+
+        forms = {"lax": nn.lax_conv, "loop_safe": nn.loop_safe_conv}
+        cases = {name: (functools.partial(of, conv), (x, w)) for name, conv in forms.items()}
+        for name, row in timed(rounds, cases).items():
+            found[f"{side}x{side}, {channels} to {out}, kernel {kernel}, {name}"] = row
+    return found
 
 
 def convolution(rounds: int) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Runs the original PyTorch functions of DC / DSA from a clone given by path, for comparison.
+"""Runs the original PyTorch functions of DC / DSA / DM, or of CAFE, from a clone given by path, for comparison.
 
-The clone is https://github.com/VICO-UoE/DatasetCondensation at 53f63a6. Nothing of it is copied here: its
-modules are imported as they are, with stand-ins for what is missing or has broken since torch 1.2:
-torchvision (never used by what we call), `scipy.ndimage.interpolation`, and two shims around
-`DiffAugment` (siamese augmentation of one image writes to overlapping memory with torch 2.x, and crop
-returns strides that `view` refuses).
+The clone is https://github.com/VICO-UoE/DatasetCondensation at 53f63a6, or for CAFE, which grew out of it,
+https://github.com/kaiwang960112/CAFE at b718ff5. Nothing of them is copied here: their modules are imported as
+they are, with stand-ins for what is missing or has broken since torch 1.2: torchvision (never used by what we
+call), `scipy.ndimage.interpolation`, and two shims around `DiffAugment` (siamese augmentation of one image
+writes to overlapping memory with torch 2.x, and crop returns strides that `view` refuses).
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ class Original:
     ):
         path = Path(clone)
         if not (path / "networks.py").is_file():
-            raise SystemExit(
-                f"error: {clone} is no clone of VICO-UoE/DatasetCondensation (option --original)"
-            )
+            raise SystemExit(f"error: {clone} is no clone of the original code (option --original)")
         _stand_ins()
         sys.path.insert(0, str(path))
         self.utils: Any = importlib.import_module("utils")
@@ -108,6 +106,31 @@ class Original:
         optimizer.step()
         return float(total.detach())
 
+    def feature_iteration(
+        self, real: Any, synthetic: Any, optimizer: Any, batch: int = 256
+    ) -> float:
+        """One image update of CAFE on a fresh network, at its default weights, without augmentation.
+
+        Needs CAFE's clone, whose networks give their features, deepest first.
+        """
+        middle = importlib.import_module("distill").criterion_middle
+        net = self.network()
+        chosen = torch.cat([of_class[torch.randperm(len(of_class))[:batch]] for of_class in real])
+        labels = torch.arange(self.num_classes).repeat_interleave(batch)
+        logits, of_real = net(chosen)
+        _, of_synthetic = net(synthetic)
+        weights = (1.0, 1.0, 1.0, 0.1, 0.1)  # of f5 (f4 flattened), f4, f3, f2, f1
+        total = torch.nn.functional.cross_entropy(logits, labels)
+        for weight, r, s in zip(weights, of_real, of_synthetic, strict=True):
+            total = total + weight * middle(r, s)
+        centres = of_synthetic[0].view(self.num_classes, self.ipc, -1).mean(1)
+        scores = of_real[0] @ centres.t()
+        total = total + 0.01 * torch.nn.functional.cross_entropy(scores, labels, reduction="sum")
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        return float(total.detach())
+
     def evaluate(self, images: Any, labels: Any, test: Any, networks: int) -> list[float]:
         """The original's evaluation loop, network after network."""
         found = []
@@ -119,8 +142,9 @@ class Original:
 
 def _stand_ins() -> None:
     torchvision = types.ModuleType("torchvision")
-    for name in ("datasets", "transforms"):
+    for name in ("datasets", "transforms", "utils"):
         module = types.ModuleType(f"torchvision.{name}")
+        module.__dict__["save_image"] = None  # imported by a main program, never called
         setattr(torchvision, name, module)
         sys.modules[module.__name__] = module
     sys.modules["torchvision"] = torchvision
