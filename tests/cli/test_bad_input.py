@@ -229,6 +229,28 @@ CASES = [
     ("show W/good.safetensors --overwrite --out W/good.json", ["end in .png", "--out"]),
     ("show W/good.safetensors --out W/good.png/a.png", ["no folder", "--out"]),
     ("show W/good.safetensors --out /proc/a.png", ["--out"]),
+    # queries
+    ("distill cafe --outer 0 --out W/new", ["must be between 0 and 1, got 0.0", "--outer"]),
+    ("distill cafe --inner 1 --out W/new", ["must be between 0 and 1, got 1.0", "--inner"]),
+    ("distill cafe --inner nan --out W/new", ["must be between 0 and 1", "--inner"]),
+    ("distill cafe --max-updates 0 --out W/new", ["at least 1, got 0", "--max-updates"]),
+    ("distill cafe --max-epochs 0 --out W/new", ["at least 1, got 0", "--max-epochs"]),
+    ("distill cafe --window 1 --out W/new", ["at least 2, got 1", "--window"]),
+    ("distill cafe --query 0 --out W/new", ["at least 1, got 0", "--query"]),
+    ("distill cafe --ipc 9 --query 8 --out W/new", ["the 9 synthetic images", "--query"]),
+    ("distill cafe --rule corect --out W/new", ["did you mean 'corrected'", "--rule"]),
+    ("distill cafe --layer-weights -1 1 --out W/new", ["at least 0", "--layer-weights"]),
+    ("distill cafe --discrimination nan --out W/new", ["at least 0", "--discrimination"]),
+    (
+        "distill cafe --layer-weights 0 0 --discrimination 0 --out W/new",
+        ["nothing is matched", "--layer-weights"],
+    ),
+    (
+        "distill cafe --layer-weights 1 1 SMALL --out W/new",
+        ["must be 3 for ConvNet-1", "--layer-weights"],
+    ),
+    ("distill cafe --updates 5 --out W/new", ["--updates"]),
+    ("distill cafe --strategy crp --out W/new", ["did you mean 'crop'", "--strategy"]),
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from jdd import augment, data, evaluate
 from jdd.cli import experiment, networks
-from jdd.cli.commands import Dc, Dcc, Dm, Dsa, Dsac
+from jdd.cli.commands import Cafe, CafeFixed, Dc, Dcc, Dm, Dsa, Dsac
 from jdd.cli.distill import evaluation_steps
 from jdd.cli.errors import UsageError
 from jdd.cli.options import (
@@ -19,11 +19,12 @@ from jdd.cli.options import (
     LoopOptions,
     MatchOptions,
     NetworkOptions,
+    QueryOptions,
     ReportOptions,
     RunOptions,
 )
 from jdd.cli.places import run_folder
-from jdd.methods import METHODS, Loops, dc_loops
+from jdd.methods import METHODS, Loops, QueryRule, dc_loops, original_query_rule, query_rule
 from jdd.methods.dm import dm_loops
 from jdd.nn import convnet
 
@@ -285,6 +286,25 @@ def test_files_that_are_not_the_published_ones_are_warned_of(capsys, tmp_path):
 
 def test_every_method_can_be_made_by_its_entry():
     for name, entry in METHODS.items():
-        assert all(getattr(entry, choice) for choice in entry._fields)
+        assert all(getattr(entry, choice) for choice in entry._fields if choice != "loops")
         method = entry.factory(convnet(2, (8, 8, 1), width=4, depth=1), 1)
         assert method.name == name
+        assert (entry.loops is None) == isinstance(method.loops, QueryRule)
+
+
+def test_cafe_has_the_papers_numbers():
+    found = experiment.prepare(Cafe(network=SMALL, match=MatchOptions(networks=2000)))
+    assert found.method.loops == query_rule(10)
+    assert found.meant == evaluate.PROTOCOLS["cafe"] and found.meant.epochs == 600
+    options = found.options
+    assert options["init"] == "noise" and options["strategy"] == "none"
+    assert (options["learning_rate"], options["discrimination"]) == (0.1, 0.01)
+    assert (options["outer"], options["inner"], options["query"]) == (0.04, 0.03, 128)
+    original = experiment.prepare(Cafe(network=SMALL, query=QueryOptions(rule="original")))
+    assert original.method.loops == original_query_rule(networks=METHODS["cafe"].digits_networks)
+    augmented = experiment.prepare(Cafe(network=SMALL, strategy="crop_flip"))
+    assert augmented.meant.epochs == 1000 and augmented.meant.augmentation == "crop_flip"
+    fixed = experiment.prepare(CafeFixed(ipc=10, network=SMALL))
+    assert fixed.method.loops == dc_loops(10, networks=METHODS["cafe-fixed"].digits_networks)
+    few = DataOptions(classes=("0", "1"))
+    assert experiment.prepare(Cafe(network=SMALL, data=few)).method.loops.outer > 0.08

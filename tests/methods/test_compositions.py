@@ -1,4 +1,4 @@
-"""Every objective with every distance and every parametrisation: two steps, finite, compiled once."""
+"""Every objective with every distance, parametrisation and loop: two steps, finite, compiled once."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ DISTANCES = {
     "flat": matching.flat_cosine,
     "squared": matching.squared_error,
 }
+RULE = methods.query_rule(3, networks=2, window=2, query=4, max_updates=2, max_epochs=2)
+LOOPS = {
+    "fixed": (methods.network_matching, {"loops": methods.Loops(2, 1, 0)}),
+    "queries": (methods.query_matching, {"rule": RULE}),
+}
 PARAMETRISATIONS = {"pixels": synthetic.pixels}
 
 
@@ -34,6 +39,8 @@ def cases():
                 functools.partial(objective, distance=make()), id=f"{name}-{distance}"
             )
     yield pytest.param(functools.partial(methods.dm_objective, "crop_cutout"), id="dm")
+    yield pytest.param(methods.cafe_objective, id="cafe")
+    yield pytest.param(functools.partial(methods.cafe_objective, "crop_cutout"), id="cafe+dsa")
     yield pytest.param(
         lambda: both(methods.dcc_objective(), methods.dm_objective("crop")), id="dcc+dm"
     )
@@ -51,17 +58,19 @@ def table():
     return class_table(Split(images, np.arange(30, dtype=np.int32) % 3), 3, (0.5,), (0.25,))
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
 @pytest.mark.parametrize("objective", list(cases()))
-def test_two_steps(table, objective, parametrisation):
-    method = methods.network_matching(
+def test_two_steps(table, objective, parametrisation, loop):
+    make, schedule = LOOPS[loop]
+    method = make(
         "composed",
         model=convnet(3, (8, 8, 1), width=4, depth=1),
         objective=objective(),
         synthetic=PARAMETRISATIONS[parametrisation],
         start=functools.partial(synthetic.noise, ipc=2),
         optimizer=optax.sgd(0.1),
-        loops=methods.Loops(2, 1, 0),
+        **schedule,
         real_batch=6,
     )
     traces = []
