@@ -12,15 +12,17 @@ About 3 minutes on 2 cores. Without --original only our side runs (no torch need
 
 from __future__ import annotations
 
-import argparse
-import sys
 from typing import Any
 
-from common import interleaved, machine, peak_memory_mb, write
-from iteration import SHAPE, compiled
+from iteration import SHAPE, Iteration, compiled, main
 
 from jdd import nn
 from jdd.methods import dm
+
+
+def ours(ipc: int, num_classes: int) -> Iteration:
+    """Our update."""
+    return compiled(dm(nn.convnet(num_classes, SHAPE), ipc), num_classes)
 
 
 def original(clone: str, ipc: int, num_classes: int) -> Any:
@@ -36,46 +38,11 @@ def original(clone: str, ipc: int, num_classes: int) -> Any:
     return lambda: runner.embedding_iteration(real, synthetic, optimizer, 1000 * next(seeds))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--original", help="clone of VICO-UoE/DatasetCondensation")
-    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10, 50])
-    parser.add_argument(
-        "--rounds", type=int, default=8, help="each op of the augmentation is drawn at random"
-    )
-    parser.add_argument("--out")
-    options = parser.parse_args()
-    rows = []
-    for ipc in options.ipc:
-        update = compiled(dm(nn.convnet(10, SHAPE), ipc), 10)
-        more_classes = compiled(dm(nn.convnet(20, SHAPE), ipc), 20).temporaries_mb
-        functions = {"ours": update.run}
-        if options.original:
-            functions["original"] = original(options.original, ipc, 10)
-        best = interleaved(options.rounds, **functions)
-        row = {
-            "ipc": ipc,
-            "seconds": best["ours"],
-            "original_seconds": best.get("original"),
-            "ratio": best["original"] / best["ours"] if options.original else None,
-            "temporaries_mb": update.temporaries_mb,
-            "temporaries_mb_20_classes": more_classes,
-            "compile_seconds": update.compile_seconds,
-        }
-        rows.append(row)
-        theirs = f", original {best['original']:.2f} s, ratio {row['ratio']:.2f}"
-        print(
-            f"IPC {ipc:2d}: ours {best['ours']:.2f} s{theirs if options.original else ''}; temporaries "
-            f"{update.temporaries_mb:.0f} MB with 10 classes, {more_classes:.0f} with 20; "
-            f"compiled in {update.compile_seconds:.0f} s",
-            flush=True,
-        )
-    print(f"peak resident memory of this process {peak_memory_mb():.0f} MB; {machine()}")
-    command = "python experiments/benchmarks/embedding_iteration.py " + " ".join(sys.argv[1:])
-    write(options.out, command, {"rows": rows, "peak_memory_mb": peak_memory_mb()})
-
-
 if __name__ == "__main__":
-    main()
+    main(
+        "embedding_iteration",
+        __doc__,
+        ours,
+        original,
+        rounds=8,  # each op of the augmentation is drawn at random
+    )

@@ -107,7 +107,7 @@ def cafe_objective(
     return chain(lifted, add(*terms))
 
 
-def cafe_rate(networks: int) -> Callable[[Array], Array]:
+def cafe_rate(networks: int) -> Callable[[Any], Any]:
     """CAFE's decay of the images' learning rate: halved after 60, 80 and 90 % of the networks.
 
     (The authors: after 1200, 1600 and 1800 of 2000.)
@@ -190,7 +190,7 @@ def cafe(
             over_classes=over_classes,
         ),
         synthetic=synthetic.pixels,
-        start=start or _noise(ipc),
+        start=start or functools.partial(synthetic.noise, ipc=at_least("ipc", ipc, 1)),
         optimizer=image_sgd(learning_rate, momentum),
         rule=rule,
         real_batch=real_batch,
@@ -246,7 +246,7 @@ def cafe_fixed(
             over_classes=over_classes,
         ),
         synthetic=synthetic.pixels,
-        start=start or _noise(ipc),
+        start=start or functools.partial(synthetic.noise, ipc=at_least("ipc", ipc, 1)),
         optimizer=image_sgd(learning_rate, momentum),
         loops=loops,
         real_batch=real_batch,
@@ -254,10 +254,6 @@ def cafe_fixed(
         norm_policy=norm_policy,
         rate=lambda step: decay(step // loops.updates),
     )
-
-
-def _noise(ipc: int) -> Callable[[Array, ClassTable], Array]:
-    return functools.partial(synthetic.noise, ipc=at_least("ipc", ipc, 1))
 
 
 def _net_augment(strategy: str) -> Augment | None:

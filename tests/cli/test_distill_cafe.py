@@ -50,7 +50,9 @@ def test_a_run_reports_its_schedule_and_goes_on_where_it_stopped(cli, tmp_path, 
     assert resumed.code == 0, resumed.err
     ended = json.loads((parts / "result.json").read_text())
     assert ended["schedule"] == result["schedule"]
-    assert DistilledSet.load(parts / "set.safetensors").images.tobytes() == distilled.images.tobytes()
+    assert (
+        DistilledSet.load(parts / "set.safetensors").images.tobytes() == distilled.images.tobytes()
+    )
     for record in (result, ended):
         record["scores"] = [{**score, "seconds": 0} for score in record["scores"]]
     assert ended["scores"] == result["scores"]

@@ -69,6 +69,7 @@ def test_networks_are_visited_within_the_caps(table, strategy):
     assert int(state.step) == 3
     again, _ = run(method, table)
     assert all(map(np.array_equal, leaves(state), leaves(again)))
+    assert method.summary is not None
     summary = method.summary(state)
     assert summary["networks"] == 3 and summary["updates_mean"] == updates.mean()
     assert summary["epochs_median"] == np.median(epochs)
