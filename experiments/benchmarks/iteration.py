@@ -62,7 +62,7 @@ def compiled(method: Method, num_classes: int) -> Iteration:
 
 def main(
     name: str,
-    description: str,
+    description: str | None,
     ours: Callable[[int, int], Iteration],
     original: Callable[[str, int, int], Callable[[], Any]],
     rounds: int,

@@ -26,6 +26,7 @@ def cells(monkeypatch):
 def test_the_command_of_a_cell(cells):
     main_table = importlib.import_module("main_table")
     options = Namespace(data="cifar10", method="dm", ipc=10, data_dir="d", seed=3, networks=None)
+    options.strategy, options.eval_networks = None, 20
     arguments = main_table.command(options)
     assert arguments[:4] == ["distill", "dm", "--data", "cifar10"]
     assert arguments[arguments.index("--ipc") + 1] == "10" and "--networks" not in arguments
@@ -33,6 +34,22 @@ def test_the_command_of_a_cell(cells):
     options.networks = 50
     assert main_table.command(options)[-2:] == ["--networks", "50"]
     assert main_table.name(options) == "cifar10-dm-ipc10-networks50-seed3"
+    options.method, options.strategy = "cafe", "crop_flip"
+    assert main_table.command(options)[-2:] == ["--strategy", "crop_flip"]
+    assert main_table.name(options) == "cifar10-cafe-crop_flip-ipc10-networks50-seed3"
+
+
+def test_the_ablation_of_cafe_is_understood_by_the_command_line(cells):
+    from jdd.cli.parse import parse
+
+    ablation = importlib.import_module("cafe_ablation")
+    found = {}
+    for variant, (method, words) in ablation.VARIANTS.items():
+        found[variant] = parse(["distill", method, *words])
+    assert found["layer2"].layer_weights == (0.0, 1.0, 0.0, 0.0, 0.0)
+    assert found["layer4"].layer_weights == (0.0, 0.0, 0.0, 1.0, 1.0)
+    assert found["alignment"].discrimination == 0 and found["full"].layer_weights == ()
+    assert found["fixed"].method == "cafe-fixed"
 
 
 def test_a_run_is_resumed_where_there_is_one(cells, tmp_path, monkeypatch):
