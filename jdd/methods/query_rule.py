@@ -89,7 +89,8 @@ def query_rule(
 
     .. math:: \lambda' = \lambda \sqrt{1280 / (C \cdot \text{query})}
 
-    Unscaled, a hundred classes never train enough: their window ranges over a third of the threshold.
+    Unscaled, a hundred classes never train enough: their window ranges over a third of the threshold. (A
+    query should be a small part of its class: the same images drawn again give the same answer.)
 
     Args:
       num_classes: C.
