@@ -16,7 +16,7 @@ from jdd import data
 from jdd import evaluate as protocols
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.cli import real_images, report, scoring
-from jdd.cli.errors import UsageError, blame, require
+from jdd.cli.errors import Interrupted, UsageError, blame, require
 from jdd.cli.experiment import base_protocol, check_augmentation, load, with_epochs
 from jdd.cli.networks import build, evaluated, flags, judging, protocol_norm, recorded
 from jdd.cli.options import DataOptions, Evaluate
@@ -62,6 +62,7 @@ def evaluate(command: Evaluate) -> None:
 
     Raises:
       UsageError: for a value that is not possible, before anything is written.
+      Interrupted: if the user stopped it; the scores so far are in the file that was asked for.
     """
     for option, value in (("--networks", command.networks), ("--sets", command.sets)):
         require(value is None or value >= 1, option, f"must be at least 1, got {value}")
@@ -73,24 +74,52 @@ def evaluate(command: Evaluate) -> None:
     setting, rows = (_real if real else _distilled)(command)
     out = report.console()
     report.facts(out, _facts(setting))
-    with reporter(None, 0) as progress:
-        scores = [_timed(judge, row, progress) for judge in setting.judges for row in rows]
+
+    def keep(scores: list[scoring.Score], complete: bool) -> None:
+        if file is not None:
+            content = _content(command, setting, scores, complete)
+            write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
+
+    try:
+        scores = _scores(setting, rows, keep)
+    except KeyboardInterrupt:
+        if file is None or not file.exists():
+            raise
+        raise Interrupted(f"stopped; the scores so far are in {file}") from None
     (report.cross_architecture if len(setting.judges) > 1 else report.scores)(out, scores)
-    if file is not None:
-        content = {
-            "set": command.set,
-            "data": setting.dataset.name,
-            "networks": [
-                {"model": judge.network.architecture, **judge.network.options}
-                for judge in setting.judges
-            ],
-            "scores": [score.record() for score in scores],
-            "seed": command.seed,
-            "peak_memory_mb": report.peak_memory_mb(),
-            "device": report.device(),
-            "versions": versions(),
-        }
-        write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _scores(
+    setting: _Setting, rows: list[_Row], keep: Callable[[list[scoring.Score], bool], None]
+) -> list[scoring.Score]:
+    """Every row for every network; what there is, and whether it is all, is kept after each."""
+    wanted = [(judge, row) for judge in setting.judges for row in rows]
+    scores: list[scoring.Score] = []
+    with reporter(None, 0) as progress:
+        for judge, row in wanted:
+            scores.append(_timed(judge, row, progress))
+            keep(scores, len(scores) == len(wanted))
+    return scores
+
+
+def _content(
+    command: Evaluate, setting: _Setting, scores: list[scoring.Score], complete: bool
+) -> dict[str, Any]:
+    """What the file of the result says, as JSON."""
+    return {
+        "complete": complete,
+        "set": command.set,
+        "data": setting.dataset.name,
+        "networks": [
+            {"model": judge.network.architecture, **judge.network.options}
+            for judge in setting.judges
+        ],
+        "scores": [score.record() for score in scores],
+        "seed": command.seed,
+        "peak_memory_mb": report.peak_memory_mb(),
+        "device": report.device(),
+        "versions": versions(),
+    }
 
 
 def _real(command: Evaluate) -> tuple[_Setting, list[_Row]]:

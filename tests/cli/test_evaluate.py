@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from jdd import DistilledSet
+from jdd import DistilledSet, evaluate
 from jdd.artefact import Augmentation, Metadata
 from jdd.data import load_dataset
 
@@ -53,6 +55,7 @@ def test_a_set_by_what_it_says(cli, refused, tmp_path):
     content = json.loads(result.read_text())
     options = {"width": 4, "depth": 1, "norm": "none", "activation": "relu", "pooling": "avg"}
     assert content["networks"] == [{"model": "convnet"} | options]
+    assert content["complete"] is True
     assert [score["protocol"] for score in content["scores"]] == ["dc, 1 epochs"] * 2
     assert [len(score["accuracies"]) for score in content["scores"]] == [2, 2]
     titles = [score["images"] for score in content["scores"]]
@@ -122,6 +125,50 @@ def test_random_real_images_need_no_set(cli, tmp_path):
     assert again.code == 0
     (same,) = json.loads((tmp_path / "again.json").read_text())["scores"]
     assert same["accuracies"] == score["accuracies"]
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "jdd: stopped; the scores so far are in {file}"),
+        (jax.errors.JaxRuntimeError("INTERNAL: no\nwhere"), 1, "jdd: error: INTERNAL: no"),
+    ],
+    ids=["Ctrl-C", "a network that fails"],
+)
+def test_a_bad_end_leaves_the_scores_before_it(cli, tmp_path, monkeypatch, end, code, line):
+    file, found = tmp_path / "result.json", []
+
+    def training(key, model, images, labels, test, protocol, **options):
+        found.append(json.loads(file.read_text()) if file.exists() else None)
+        if model.name == "LeNet":
+            raise end
+        return evaluate.Evaluation(np.array([0.5, 0.75]), protocol, model.name)
+
+    monkeypatch.setattr(evaluate, "evaluate", training)
+    three = ["--models", "S,mlp,lenet", "--baseline", "none"]
+    outcome = cli("evaluate", save(tmp_path), *QUICK, *three, "--out", file)
+    assert outcome.code == code and "Traceback" not in outcome.err, outcome
+    assert outcome.err.splitlines()[-1] == line.format(file=file)
+    content = json.loads(file.read_text())
+    assert found[0] is None and [len(each["scores"]) for each in found[1:]] == [1, 2]
+    assert content == found[-1] and content["complete"] is False
+    assert [each["model"] for each in content["networks"]] == ["convnet", "mlp", "lenet"]
+    assert [(s["network"], s["mean"]) for s in content["scores"]] == [
+        ("ConvNet-1 (width 4)", 0.625),
+        ("MLP", 0.625),
+    ]
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("out", [[], ["--out", "result.json"]], ids=["none", "a file"])
+def test_an_interrupt_before_the_first_score(cli, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        evaluate, "evaluate", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    outcome = cli("evaluate", save(tmp_path), *QUICK, *out)
+    assert (outcome.code, outcome.err) == (130, "jdd: stopped\n")
+    assert not Path("result.json").exists()
 
 
 SMALL = "--classes 0 1 --width 4 --depth 1".split()
