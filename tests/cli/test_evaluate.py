@@ -162,10 +162,11 @@ def test_a_bad_end_leaves_the_scores_before_it(cli, tmp_path, monkeypatch, end, 
 
 @pytest.mark.parametrize("out", [[], ["--out", "result.json"]], ids=["none", "a file"])
 def test_an_interrupt_before_the_first_score(cli, tmp_path, monkeypatch, out):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        evaluate, "evaluate", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
+    monkeypatch.setattr(evaluate, "evaluate", stopped)
     outcome = cli("evaluate", save(tmp_path), *QUICK, *out)
     assert (outcome.code, outcome.err) == (130, "jdd: stopped\n")
     assert not Path("result.json").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from jdd.data import Split, class_table, take
 from jdd.evaluate import PROTOCOLS, Protocol, accuracy, evaluate, random_real
-from jdd.nn import convnet
+from jdd.nn import convnet, lax_conv
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,27 @@ def test_accuracies_do_not_depend_on_how_networks_are_dispatched(easy):
     )
     assert seen == [(3, 4), (4, 4)]
     np.testing.assert_allclose(whole, run(over_seeds="vmap"), atol=0.05)
+
+
+def test_a_network_made_anew_is_not_compiled_anew(easy):
+    images, labels = random_real(jax.random.key(0), easy, 1)
+    traced = []
+
+    def conv(x, w, padding, stride=1):
+        traced.append(x.shape)
+        return lax_conv(x, w, padding, stride)
+
+    def run(**options):
+        network = convnet(3, (8, 8, 1), width=4, depth=1, conv=conv, **options)
+        args = jax.random.key(1), network, images, labels, easy, Protocol("test", epochs=1)
+        accuracies = evaluate(*args, num_networks=1).accuracies
+        return accuracies, len(traced)
+
+    first, once = run()
+    again, twice = run(norm="instance")
+    assert once == twice > 0
+    np.testing.assert_array_equal(first, again)
+    assert run(norm="none")[1] > twice
 
 
 def test_protocols_of_the_papers():
