@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
+from jdd.mapping import varying_as
 from jdd.numbers import at_least
 
 Variables = Mapping[str, Any]
@@ -129,7 +130,9 @@ def _model_of(
     height, width, channels = image_shape
 
     def init(key: Array) -> Any:
-        return module.init(key, jnp.zeros((1, height, width, channels), jnp.float32))
+        variables = module.init(key, jnp.zeros((1, height, width, channels), jnp.float32))
+        # Also those that begin as constants belong to the network of this key, and so to its device.
+        return varying_as(jax.random.key_data(key), variables)
 
     def apply(variables: Any, images: Array) -> Array:
         return _forward(variables, images)[0]
