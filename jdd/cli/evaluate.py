@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
@@ -16,12 +15,13 @@ from jdd import data
 from jdd import evaluate as protocols
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.cli import real_images, report, scoring
-from jdd.cli.errors import Interrupted, UsageError, blame, require
-from jdd.cli.experiment import base_protocol, check_augmentation, load, with_epochs
-from jdd.cli.networks import build, evaluated, flags, judging, protocol_norm, recorded
+from jdd.cli.errors import Interrupted, blame, require
+from jdd.cli.experiment import check_augmentation, load, with_epochs
+from jdd.cli.networks import build, evaluated, flags, judging, recorded
 from jdd.cli.options import DataOptions, Evaluate
 from jdd.cli.places import new_file, set_file
 from jdd.cli.progress import Reporter, duration, reporter
+from jdd.cli.protocol import meant_protocol
 from jdd.files import write_atomically
 from jdd.names import one_of
 from jdd.nn import Model, Network, network
@@ -173,7 +173,7 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
         command,
         source,
         meant,
-        lambda *about: _protocol(command, metadata, meant, *about),
+        lambda *about: meant_protocol(command.protocol, metadata, meant.evaluated, *about),
         distilled,
     )
     dataset = setting.dataset
@@ -346,32 +346,6 @@ _KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "pooling": ("a text", _is_text),
     "downsampling": ("a text", _is_text),
 }
-
-
-def _protocol(
-    command: Evaluate, metadata: Metadata, meant: _Meant, name: str, judge: Network
-) -> protocols.Protocol:
-    """The protocol for a data set and an evaluation network."""
-    known = protocols.PROTOCOLS
-    if command.protocol is not None:
-        with blame("--protocol"):
-            return known[one_of("protocol", command.protocol, known)]
-    if metadata.protocol in known:
-        # DC's goes by the network, and this may be another one than the set means.
-        norms = [protocol_norm(each) for each in (judge, meant.evaluated)]
-        if metadata.protocol.split("-")[0] == "dc" and norms.count("batch") == 1:
-            return base_protocol("dc", name, norms[0])
-        return known[metadata.protocol]
-    # A strategy of its own: "dsa, color_crop" is the protocol "dsa" with that augmentation.
-    base = known.get(metadata.protocol.split(",")[0])
-    if base is None:
-        raise UsageError(
-            f"the set is meant for the protocol {metadata.protocol!r}, which this jdd does not know: "
-            f"choose one of {', '.join(known)} (option --protocol)"
-        )
-    strategy = metadata.augmentation.strategy if metadata.augmentation else "none"
-    with blame("SET"):
-        return dataclasses.replace(base, name=metadata.protocol, augmentation=strategy)
 
 
 def _facts(setting: _Setting) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def save(
     protocol="dc",
     *,
     augmentation=None,
+    recipe=(),
     ipc=1,
     classes=("0", "1"),
     size=8,
@@ -38,6 +40,7 @@ def save(
         mean=digits.mean,
         std=digits.std,
         protocol=protocol,
+        recipe=dict(recipe),
         augmentation=augmentation,
         options={"data": "digits", "classes": list(classes), "width": 4, "depth": 1}
         | options
@@ -64,6 +67,45 @@ def test_a_set_by_what_it_says(cli, refused, tmp_path):
     before = result.read_bytes()
     assert refused(cli("evaluate", file, *QUICK, "--out", result), "already exists", "--out")
     assert result.read_bytes() == before
+
+
+DC = evaluate.PROTOCOLS["dc"]
+CROP = dataclasses.replace(evaluate.PROTOCOLS["dsa"], augmentation="crop")
+SLOW = {"learning_rate": 0.0025}
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "options", "protocol", "rate"),
+    [
+        ("dc", DC.record(), [], "dc", 0.01),
+        ("dc", DC.record() | SLOW, [], "dc, recipe of the set", 0.0025),
+        ("dc", DC.record() | SLOW, ["--protocol", "dc"], "dc", 0.01),
+        ("dsa, crop", CROP.record(), [], "dsa, crop", 0.01),
+        ("dsa, crop", CROP.record() | SLOW, [], "dsa, crop, recipe of the set", 0.0025),
+        ("of tomorrow", DC.record() | SLOW, [], "of tomorrow", 0.0025),
+    ],
+)
+def test_the_recipe_of_a_set(cli, tmp_path, monkeypatch, name, recipe, options, protocol, rate):
+    """A protocol of this name that has changed since is not what the set was meant for."""
+
+    def training(key, model, images, labels, test, protocol, **options):
+        return evaluate.Evaluation(np.array([0.5]), protocol, model.name)
+
+    monkeypatch.setattr(evaluate, "evaluate", training)
+    crop = Augmentation("dsa", "crop") if "crop" in name else None
+    file, result = save(tmp_path, name, augmentation=crop, recipe=recipe), tmp_path / "result.json"
+    quick = ["--eval-epochs", "7", "--baseline", "none", "--out", result]
+    outcome = cli("evaluate", file, *quick, *options)
+    assert outcome.code == 0, outcome.err
+    (score,) = json.loads(result.read_text())["scores"]
+    assert score["protocol"] == f"{protocol}, 7 epochs"
+    assert f"learning rate {rate}," in score["recipe"] and "8 epochs" in score["recipe"]
+    assert ("DSA augmentation crop" in score["recipe"]) == ("crop" in name)
+
+
+def test_a_recipe_that_cannot_be_followed(cli, refused, tmp_path):
+    file = save(tmp_path, recipe=DC.record() | {"label_smoothing": 0.1})
+    assert refused(cli("evaluate", file), "dc has label_smoothing 0.1", "--protocol")
 
 
 def test_options_override_the_set(cli, tmp_path):

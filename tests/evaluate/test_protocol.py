@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,6 +92,43 @@ def test_protocols_of_the_papers():
     recipe = PROTOCOLS["dsa"].recipe
     assert (recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (0.01, 0.9, 5e-4)
     assert "1001 epochs" in PROTOCOLS["dsa"].describe()
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_is_written_down_and_read(name):
+    protocol = PROTOCOLS[name]
+    record = json.loads(json.dumps(protocol.record()))
+    assert Protocol.read(name, record) == protocol
+    assert set(record) >= {field.name for field in dataclasses.fields(Protocol)} - {"name"}
+    assert record["trained_epochs"] == protocol.epochs + 1
+    after = {"dc": 152, "dsa": 502}.get(name, 502)
+    assert record["decay"] == {"after": after, "factor": 0.1, "momentum_starts_anew": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": "many"}, "epochs must be a whole number"),
+        ({"epochs": None}, "the recipe of quick lacks epochs"),
+        ({"trained_epochs": None}, "the recipe of quick lacks trained_epochs"),
+        ({"augmentation": 3}, "the augmentation of quick is 3, not a text"),
+        ({"augmentation": "croop"}, "did you mean 'crop'"),
+        ({"augmenter": 3}, "unknown augmenter 3"),
+        (
+            {"decay": {"after": 9}},
+            "recipe of quick has decay {'after': 9}, this jdd has {'after': 3,",
+        ),
+        ({"label_smoothing": 0.1}, "quick has label_smoothing 0.1, this jdd has None"),
+    ],
+    ids=str,
+)
+def test_a_recipe_that_cannot_be_followed_is_refused(changes, message):
+    record = Protocol("quick", epochs=2).record() | changes
+    record = {name: value for name, value in record.items() if value is not None}
+    with pytest.raises(ValueError) as caught:
+        Protocol.read("quick", record)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_bad_input_is_refused(easy):
