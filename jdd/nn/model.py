@@ -196,8 +196,7 @@ def stacked(model: Model, k: int) -> Model:
     >>> models.init(jax.random.key(0))["params"]["conv0"]["kernel"].shape
     (3, 3, 3, 1, 4)
     """
-    if k < 1:
-        raise ValueError(f"the number of networks must be at least 1, got {k}")
+    at_least("the number of networks", k, 1)
 
     def init(key: Array) -> Variables:
         return jax.vmap(model.init)(jax.random.split(key, k))

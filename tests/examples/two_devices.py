@@ -66,24 +66,28 @@ def values_and_gradients(objective: matching.Stage, **options: Any) -> tuple[Any
     """With classes over two devices, and on one; each half of the classes has a key of its own."""
     whole = pair()
 
-    def part(images: jax.Array, labels: jax.Array, real: Batch, params: Any, i: Any) -> jax.Array:
+    def part(images: jax.Array, rest: Any, i: Any) -> jax.Array:
+        labels, real, params = rest
         sides = Pair(Batch(images, labels), real)
         return value_of(objective, sides, context(params, jax.random.fold_in(KEY, i)))
 
-    def on_one_of_two(*arguments: Any) -> jax.Array:
-        return jax.lax.psum(part(*arguments, jax.lax.axis_index("classes")), "classes")
+    def on_one_of_two(images: jax.Array, rest: Any) -> jax.Array:
+        return jax.lax.psum(part(images, rest, jax.lax.axis_index("classes")), "classes")
 
-    specs = (P("classes"), P("classes"), P("classes"), P())
+    specs = (P("classes"), (P("classes"), P("classes"), P()))
     on_two = sharded(on_one_of_two, specs, P(), **options)
 
-    def on_one(images: jax.Array, labels: jax.Array, real: Batch, params: Any) -> Any:
-        halves = [
-            jax.tree.map(lambda x, i=i: jnp.split(x, 2)[i], (images, labels, real)) for i in (0, 1)
-        ]
-        return sum(part(*half, params, i) for i, half in enumerate(halves))
+    def on_one(images: jax.Array, rest: Any) -> Any:
+        *both, params = rest
+        total = 0.0
+        for i in (0, 1):
+            half = jax.tree.map(lambda x, i=i: jnp.split(x, 2)[i], (images, *both))
+            total += part(half[0], (*half[1:], params), i)
+        return total
 
-    arguments = (*whole.synthetic[:2], whole.real, PARAMS)
-    return tuple(jax.jit(jax.value_and_grad(f))(*arguments) for f in (on_two, on_one))
+    images, labels, _ = whole.synthetic
+    rest = (labels, whole.real, PARAMS)
+    return tuple(jax.jit(jax.value_and_grad(f))(images, rest) for f in (on_two, on_one))
 
 
 def check_losses() -> None:
