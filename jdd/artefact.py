@@ -73,6 +73,8 @@ class Metadata:
         decode: how ``images`` become training images; ``"none"``: they are training images.
         augmentation: what to augment with when training on it; None for nothing.
         protocol: the name of the evaluation protocol that it is meant for.
+        recipe: that protocol as it was then, ``evaluate.Protocol.record()`` (JSON); empty where only
+            the name was written down.
         learned_lr: the step size that was learned with it, for methods that learn one.
         options: the resolved options of the run (JSON).
         seed: of the run.
@@ -94,6 +96,7 @@ class Metadata:
     decode: str = "none"
     augmentation: Augmentation | None = None
     protocol: str = ""
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     learned_lr: float | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int | None = None
@@ -130,7 +133,7 @@ class Metadata:
             self.augmentation is None or isinstance(self.augmentation, Augmentation),
             f"augmentation is {self.augmentation!r}, not an Augmentation",
         )
-        for name in ("options", "versions", "results"):
+        for name in ("recipe", "options", "versions", "results"):
             object.__setattr__(self, name, _json_mapping(name, getattr(self, name)))
 
     def to_json(self, **more: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 Over = int | str | None
 """A strategy: "map" (one after the other), "vmap" (all at once), or k at a time; None: the default."""
@@ -63,10 +63,26 @@ def summed(function: Callable[[Any], Any], xs: Any, over: Over = None) -> Any:
         return jax.tree.map(jnp.add, total, part(xs)), None
 
     whole = jax.tree.map(lambda x: x[: chunks * size].reshape(chunks, size, *x.shape[1:]), xs)
+    # zeros_like, for under shard_map the shapes say also which devices the sum differs between.
     shapes = jax.eval_shape(part, jax.tree.map(lambda x: x[0], whole))
-    zeros = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), shapes)
+    zeros = jax.tree.map(jnp.zeros_like, shapes)
     total, _ = lax.scan(accumulate, zeros, whole)
     if count % size:
         rest = part(jax.tree.map(lambda x: x[chunks * size :], xs))
         total = jax.tree.map(jnp.add, total, rest)
     return total
+
+
+def varying_as(like: Array, tree: Any) -> Any:
+    """The tree itself; under ``shard_map`` it differs between devices, in type, where ``like`` does.
+
+    A derivative with respect to what all devices share is by JAX's rules the sum over devices. With
+    respect to this it is that of each device.
+
+    >>> import jax.numpy as jnp
+    >>> print(varying_as(jnp.ones((2, 3)), {"bias": jnp.arange(2)})["bias"])
+    [0 1]
+    """
+    # A sum with zero, which the compiler takes out: how types are asked for changes between versions.
+    zero = jnp.zeros_like(like, shape=())
+    return jax.tree.map(lambda x: x + zero.astype(x.dtype), tree)

@@ -26,6 +26,7 @@ METADATA = Metadata(
     std=(0.25, 0.2, 0.1),
     augmentation=Augmentation("dsa", "color_crop_cutout"),
     protocol="dc",
+    recipe={"epochs": 300, "decay": {"after": 152}},
     learned_lr=0.02,
     options={"net": {"width": 128}, "lr": 0.1},
     seed=3,
@@ -217,6 +218,7 @@ def test_files_of_others_are_reported(path: Path) -> None:
         ({"augmentation": "dsa"}, "augmentation is 'dsa', not an Augmentation"),
         ({"augmentation": {"strategy": "crop"}}, "augmentation lacks its name"),
         ({"augmentation": {"name": ""}}, "augmentation name is empty"),
+        ({"recipe": "dc"}, "recipe is 'dc', not a mapping"),
         ({"options": [1]}, r"options is \[1\], not a mapping"),
     ],
 )
@@ -236,6 +238,8 @@ def test_a_missing_key_is_named_and_an_unknown_one_passed_over(path: Path) -> No
     assert Metadata.from_json(json.dumps(header | {"of_a_later_version": 1})) == METADATA
     without = Metadata.from_json(json.dumps({k: v for k, v in header.items() if k != "versions"}))
     assert without.versions == {}
+    older = Metadata.from_json(json.dumps({k: v for k, v in header.items() if k != "recipe"}))
+    assert older.recipe == {}
 
 
 def with_value(array: np.ndarray, value: float) -> np.ndarray:

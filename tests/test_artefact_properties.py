@@ -41,6 +41,7 @@ def metadata(draw: Any, classes: int, ipc: int, channels: int) -> Metadata:
         std=tuple(draw(st.lists(st.floats(min_value=1e-300, **finite), **several))),
         augmentation=draw(st.none() | st.builds(Augmentation, st.text(min_size=1), texts)),
         protocol=draw(texts),
+        recipe=draw(mappings),
         learned_lr=draw(st.none() | st.floats(min_value=1e-300, **finite)),
         options=draw(mappings),
         seed=draw(st.none() | st.integers()),

@@ -28,6 +28,8 @@ LABELS = np.repeat(np.arange(2, dtype=np.int32), (7, 5))
 FLOATS = jnp.zeros((2, 8, 8, 1))
 METADATA = Metadata("dsa", "toy", ("cat", "dog"), 1, "normalised", (0.5,), (0.25,))
 QUICK = evaluate.Protocol("quick", epochs=1)
+LOOPS = methods.Loops(4, 2, 1)
+MATRIX = jnp.eye(2)
 
 
 @pytest.fixture(scope="module")
@@ -380,6 +382,50 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         lambda t: methods.dc(nn.convnet(3, (8, 8, 1), width=4, depth=1), 1).init(KEY, t.three),
         ["every class needs real images"],
     ),
+    "a warm-up of more networks than there are": (
+        lambda t: methods.dcc(t.model, 1, loops=LOOPS, warm_up=methods.WarmUp(5, 1)),
+        ["warm-up networks", "0 and the 4", "got 5"],
+    ),
+    "a warm-up of more updates than there are": (
+        lambda t: methods.dsac(t.model, 1, loops=LOOPS, warm_up=methods.WarmUp(1, 3)),
+        ["warm-up updates", "0 and the 2", "got 3"],
+    ),
+    "a warm-up of negative networks": (
+        lambda t: methods.dcc(t.model, 1, loops=LOOPS, warm_up=methods.WarmUp(-1, 1)),
+        ["warm-up networks", "between 0", "got -1"],
+    ),
+    "a warm-up of negative updates": (
+        lambda t: methods.dsac(t.model, 1, loops=LOOPS, warm_up=methods.WarmUp(1, -1)),
+        ["warm-up updates", "between 0", "got -1"],
+    ),
+    "dsac by an unknown strategy": (
+        lambda t: methods.dsac(t.model, 1, strategy="crop_flop"),
+        ["'flop'", "did you mean 'flip'?"],
+    ),
+    "dm by an unknown strategy": (
+        lambda t: methods.dm(t.model, 1, strategy="colour"),
+        ["did you mean 'color'?"],
+    ),
+    "dm with no network per update": (
+        lambda t: methods.dm(t.model, 1, networks_per_update=0),
+        ["number of networks", "at least 1", "0"],
+    ),
+    "dm with half a network per update": (
+        lambda t: methods.dm(t.model, 1, networks_per_update=1.5),  # type: ignore[arg-type]
+        ["number of networks", "whole number", "1.5"],
+    ),
+    "dm without features": (
+        lambda t: matched(t, methods.dm_objective(), stacked(2), stacked(2)),
+        ["embeddings", "Context(..., features=...)"],
+    ),
+    "dm of all classes at once without features": (
+        lambda t: matched(t, methods.dm_joint_objective(), stacked(2), stacked(2)),
+        ["embeddings", "Context(..., features=...)"],
+    ),
+    "dcc of sides with different classes": (
+        lambda t: matched(t, methods.dcc_objective(), stacked(2), stacked(3)),
+        ["2 classes", "3"],
+    ),
     "an objective that is no number": (
         lambda t: stepped(t, matching.per_class(matching.gradients())),
         ["objective of own must end in a scalar"],
@@ -417,6 +463,30 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
     "networks by an unknown strategy": (
         lambda t: evaluated(t, over_seeds="vmp"),
         ["over_seeds", "'vmp'"],
+    ),
+    "a kernel of a number per image": (
+        lambda t: evaluate.empirical_ntk(lambda w, x: (x @ w).sum(1), MATRIX, MATRIX),
+        ["[2, outputs]", "got (2,)"],
+    ),
+    "a kernel of fewer rows than images": (
+        lambda t: evaluate.empirical_ntk(lambda w, x: (x @ w)[:1], MATRIX, MATRIX),
+        ["[2, outputs]", "got (1, 2)"],
+    ),
+    "kernels of other images": (
+        lambda t: evaluate.kernel_distance(MATRIX, jnp.eye(3)),
+        ["two square kernels", "(2, 2), (3, 3)"],
+    ),
+    "kernels that are not square": (
+        lambda t: evaluate.kernel_distance(MATRIX[:1], MATRIX[:1]),
+        ["two square kernels", "(1, 2)"],
+    ),
+    "a velocity of one kernel": (
+        lambda t: evaluate.kernel_velocity(MATRIX[None], jnp.zeros(1)),
+        ["T >= 2 times", "(1, 2, 2)"],
+    ),
+    "a velocity of fewer times": (
+        lambda t: evaluate.kernel_velocity(jnp.stack([MATRIX] * 3), jnp.arange(2)),
+        ["T >= 2 times", "(3, 2, 2) and (2,)"],
     ),
     "a protocol without epochs": (lambda t: evaluate.Protocol("x", epochs=0), ["epochs"]),
     "a protocol with half an epoch": (

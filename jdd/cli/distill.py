@@ -264,6 +264,7 @@ class Session:
                 std=dataset.std,
                 augmentation=experiment.augmentation,
                 protocol=experiment.meant.name,
+                recipe=experiment.meant.record(),
                 options=options,
                 seed=options["seed"],
                 results=results,

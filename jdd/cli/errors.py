@@ -66,6 +66,5 @@ def one_line(error: BaseException | str) -> str:
 
 
 def _speaks_of(message: str, option: str) -> bool:
-    name = option.removeprefix("--")
-    words = "|".join({name, name.replace("-", "_"), name.replace("-", " ")})
-    return re.search(rf"(?<![\w-])(?:{words})(?![\w-])", message) is not None
+    name = option.removeprefix("--").replace("-", "[-_ ]")
+    return re.search(rf"(?<![\w-]){name}(?![\w-])", message) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
@@ -16,12 +15,13 @@ from jdd import data
 from jdd import evaluate as protocols
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.cli import real_images, report, scoring
-from jdd.cli.errors import UsageError, blame, require
-from jdd.cli.experiment import base_protocol, check_augmentation, load, with_epochs
-from jdd.cli.networks import build, evaluated, flags, judging, protocol_norm, recorded
+from jdd.cli.errors import Interrupted, blame, require
+from jdd.cli.experiment import check_augmentation, load, with_epochs
+from jdd.cli.networks import build, evaluated, flags, judging, recorded
 from jdd.cli.options import DataOptions, Evaluate
 from jdd.cli.places import new_file, set_file
 from jdd.cli.progress import Reporter, duration, reporter
+from jdd.cli.protocol import meant_protocol
 from jdd.files import write_atomically
 from jdd.names import count, one_of
 from jdd.nn import Model, Network, network
@@ -62,6 +62,7 @@ def evaluate(command: Evaluate) -> None:
 
     Raises:
       UsageError: for a value that is not possible, before anything is written.
+      Interrupted: if the user stopped it; the scores so far are in the file that was asked for.
     """
     for option, value in (("--networks", command.networks), ("--sets", command.sets)):
         require(value is None or value >= 1, option, f"must be at least 1, got {value}")
@@ -73,24 +74,52 @@ def evaluate(command: Evaluate) -> None:
     setting, rows = (_real if real else _distilled)(command)
     out = report.console()
     report.facts(out, _facts(setting))
-    with reporter(None, 0) as progress:
-        scores = [_timed(judge, row, progress) for judge in setting.judges for row in rows]
+
+    def keep(scores: list[scoring.Score], complete: bool) -> None:
+        if file is not None:
+            content = _content(command, setting, scores, complete)
+            write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
+
+    try:
+        scores = _scores(setting, rows, keep)
+    except KeyboardInterrupt:
+        if file is None or not file.exists():
+            raise
+        raise Interrupted(f"stopped; the scores so far are in {file}") from None
     (report.cross_architecture if len(setting.judges) > 1 else report.scores)(out, scores)
-    if file is not None:
-        content = {
-            "set": command.set,
-            "data": setting.dataset.name,
-            "networks": [
-                {"model": judge.network.architecture, **judge.network.options}
-                for judge in setting.judges
-            ],
-            "scores": [score.record() for score in scores],
-            "seed": command.seed,
-            "peak_memory_mb": report.peak_memory_mb(),
-            "device": report.device(),
-            "versions": versions(),
-        }
-        write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _scores(
+    setting: _Setting, rows: list[_Row], keep: Callable[[list[scoring.Score], bool], None]
+) -> list[scoring.Score]:
+    """Every row for every network; what there is, and whether it is all, is kept after each."""
+    wanted = [(judge, row) for judge in setting.judges for row in rows]
+    scores: list[scoring.Score] = []
+    with reporter(None, 0) as progress:
+        for judge, row in wanted:
+            scores.append(_timed(judge, row, progress))
+            keep(scores, len(scores) == len(wanted))
+    return scores
+
+
+def _content(
+    command: Evaluate, setting: _Setting, scores: list[scoring.Score], complete: bool
+) -> dict[str, Any]:
+    """What the file of the result says, as JSON."""
+    return {
+        "complete": complete,
+        "set": command.set,
+        "data": setting.dataset.name,
+        "networks": [
+            {"model": judge.network.architecture, **judge.network.options}
+            for judge in setting.judges
+        ],
+        "scores": [score.record() for score in scores],
+        "seed": command.seed,
+        "peak_memory_mb": report.peak_memory_mb(),
+        "device": report.device(),
+        "versions": versions(),
+    }
 
 
 def _real(command: Evaluate) -> tuple[_Setting, list[_Row]]:
@@ -144,7 +173,7 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
         command,
         source,
         meant,
-        lambda *about: _protocol(command, metadata, meant, *about),
+        lambda *about: meant_protocol(command.protocol, metadata, meant.evaluated, *about),
         distilled,
     )
     dataset = setting.dataset
@@ -317,32 +346,6 @@ _KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "pooling": ("a text", _is_text),
     "downsampling": ("a text", _is_text),
 }
-
-
-def _protocol(
-    command: Evaluate, metadata: Metadata, meant: _Meant, name: str, judge: Network
-) -> protocols.Protocol:
-    """The protocol for a data set and an evaluation network."""
-    known = protocols.PROTOCOLS
-    if command.protocol is not None:
-        with blame("--protocol"):
-            return known[one_of("protocol", command.protocol, known)]
-    if metadata.protocol in known:
-        # DC's goes by the network, and this may be another one than the set means.
-        norms = [protocol_norm(each) for each in (judge, meant.evaluated)]
-        if metadata.protocol.split("-")[0] == "dc" and norms.count("batch") == 1:
-            return base_protocol("dc", name, norms[0])
-        return known[metadata.protocol]
-    # A strategy of its own: "dsa, color_crop" is the protocol "dsa" with that augmentation.
-    base = known.get(metadata.protocol.split(",")[0])
-    if base is None:
-        raise UsageError(
-            f"the set is meant for the protocol {metadata.protocol!r}, which this jdd does not know: "
-            f"choose one of {', '.join(known)} (option --protocol)"
-        )
-    strategy = metadata.augmentation.strategy if metadata.augmentation else "none"
-    with blame("SET"):
-        return dataclasses.replace(base, name=metadata.protocol, augmentation=strategy)
 
 
 def _facts(setting: _Setting) -> dict[str, str]:

@@ -58,6 +58,10 @@ def explain(text: str) -> str:
     more = " ".join(parts[1:])
     if found := re.match(r"Error parsing (\S+): (.*)", message):
         flag, reason = found[1].split("/")[0], found[2]
+        if reason.startswith(
+            "no type matching"
+        ):  # an option that may be None: what the other type says
+            reason = reason.rpartition("'>: ")[2]
         reason = re.sub(
             r"invalid literal for int\(\) with base 10: ", "not a whole number: ", reason
         )
@@ -67,14 +71,19 @@ def explain(text: str) -> str:
         r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of (.*)", message
     ):
         return f"'{found[1]}' is not one of {found[3].rstrip('.')} (option {found[2]})"
+    if found := re.match(
+        r"Unrecognized or misplaced options: (\S+) \(applied to ([\w -]+)\)", message
+    ):
+        return f"{found[2]} has no option {found[1]}: see {found[2]} --help"
     if found := re.match(r"Unrecognized options: (\S+)", message):
         word = found[1].rstrip(",")
         if known := re.search(r"Available subcommands: ([\w, -]+?)(?: For full|$)", more):
             names = known[1].split(", ")
             hint = did_you_mean(word, names)
             return f"unknown command or method '{word}'{hint} (known: {', '.join(names)})"
-        near = re.search(r"(--[\w-]+)", more.partition("For full helptext")[0])
-        return f"unknown option {word}" + (f", did you mean {near[1]}?" if near else "")
+        named = re.findall(r"--[\w-]+", more.partition("For full helptext")[0])
+        near = [name for name in named if name != word]
+        return f"unknown option {word}" + (f", did you mean {near[0]}?" if near else "")
     if found := re.match(r"Expected one of \{(.*?)\}", message):
         return f"a command or method is missing (one of {found[1]})"
     if found := re.match(r"Missing from (.*?): (\S+)", message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def _facts(distilled: DistilledSet) -> dict[str, str]:
         if metadata.augmentation is None
         else f"{metadata.augmentation.name} {metadata.augmentation.strategy}",
         "protocol": metadata.protocol or "none",
+        **({"recipe": _said(metadata.recipe)} if metadata.recipe else {}),
         "seed": str(metadata.seed),
         "versions": ", ".join(f"{name} {value}" for name, value in metadata.versions.items()),
     }
@@ -95,6 +97,19 @@ def _facts(distilled: DistilledSet) -> dict[str, str]:
             networks = count(result["networks"], "network")
             facts[name] = f"{accuracy} ({networks}, {result['protocol']})"
     return facts
+
+
+def _said(entries: Mapping[str, Any]) -> str:
+    """Entries as words; of those that have entries themselves too.
+
+    >>> _said({"epochs": 300, "decay": {"after": 152, "factor": 0.1}})
+    'epochs 300, decay after 152, decay factor 0.1'
+    """
+    words = []
+    for name, value in entries.items():
+        inner = value if isinstance(value, Mapping) else {"": value}
+        words += [" ".join(f"{name} {entry} {x}".split()) for entry, x in inner.items()]
+    return ", ".join(words)
 
 
 def _is_score(result: Any) -> bool:

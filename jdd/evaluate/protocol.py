@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +64,44 @@ class Protocol:
             self.batch_size,
             self.epochs // 2 + 2,
         )
+
+    def record(self) -> dict[str, Any]:
+        """Everything but the name, as JSON, so that a set can say it in its file.
+
+        ``trained_epochs`` and ``decay`` (of the learning rate) are said for those who read the file
+        with another library; here they follow from ``epochs``.
+
+        >>> PROTOCOLS["dc"].record()["decay"]
+        {'after': 152, 'factor': 0.1, 'momentum_starts_anew': True}
+        """
+        own = dataclasses.asdict(self)
+        del own["name"]
+        decay = {"after": self.recipe.decay_after, "factor": 0.1, "momentum_starts_anew": True}
+        return {**own, "trained_epochs": self.epochs + 1, "decay": decay}
+
+    @classmethod
+    def read(cls, name: str, record: Mapping[str, Any]) -> Self:
+        """The protocol that ``record`` wrote.
+
+        Raises:
+          ValueError: if an entry is missing, is none that a protocol can have, or says what this
+            version does not do.
+        """
+        missing = [entry for entry in cls(name, epochs=1).record() if entry not in record]
+        if missing:
+            raise ValueError(f"the recipe of {name} lacks {', '.join(missing)}")
+        if not isinstance(record["augmentation"], str):
+            raise ValueError(
+                f"the augmentation of {name} is {record['augmentation']!r}, not a text"
+            )
+        fields = [field.name for field in dataclasses.fields(cls) if field.name != "name"]
+        protocol = cls(name, **{field: record[field] for field in fields})
+        own = protocol.record()
+        for entry, value in record.items():
+            if value != own.get(entry):
+                here = f"this jdd has {own.get(entry)!r}"
+                raise ValueError(f"the recipe of {name} has {entry} {value!r}, {here}")
+        return protocol
 
     def augment(self) -> Augment | None:
         """The augmentation of a minibatch, or None."""

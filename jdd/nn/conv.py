@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jdd.mapping import varying_as
 from jdd.nn import winograd
 
 
@@ -112,6 +113,8 @@ def _strided(conv: _Bilinear, x: Array, w: Array, padding: int, stride: int) -> 
     itself (a 3x3 kernel falls into 2x2, 2x1, 1x2 and 1x1, a 1x1 kernel is one matrix product), and
     its derivatives are those of `conv` and of slices.
     """
+    # A custom derivative must be of one type in both, where devices share images or weights.
+    x, w = varying_as(w, x), varying_as(x, w)
     if stride == 1:
         return conv(x, w, (padding, padding))
     x = _pad(x, (padding, padding))

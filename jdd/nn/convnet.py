@@ -7,6 +7,7 @@ from jdd.nn.conv import Convolution, default_conv
 from jdd.nn.layers import ACTIVATIONS, NORMS, POOLINGS
 from jdd.nn.model import ImageShape, Model, check_task, model_of, variant_name
 from jdd.nn.stack import Block, Stack
+from jdd.numbers import at_least
 
 
 def convnet(
@@ -57,8 +58,7 @@ def convnet(
     one_of("pooling", pooling, POOLINGS)
     check_task(num_classes, image_shape)
     for option, value in (("width", width), ("depth", depth)):
-        if value < 1:
-            raise ValueError(f"{option} must be at least 1, got {value}")
+        at_least(option, value, 1)
     if norm == "group" and width % 4:
         raise ValueError(f"group norm has 4 groups: width must be a multiple of 4, got {width}")
     padding = 3 if image_shape[-1] == 1 else 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -10,6 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
+
+from jdd.mapping import varying_as
+from jdd.numbers import at_least
 
 Variables = Mapping[str, Any]
 """``{"params": ...}``, with ``"batch_stats"`` beside it where the network has BatchNorm."""
@@ -20,6 +25,8 @@ ImageShape = tuple[int, int, int]
 
 class Model(NamedTuple):
     """A network as pure functions of its variables (a Flax linen dict).
+
+    A network of ``jdd.nn`` that is made again with equal arguments is the same object.
 
     Attributes:
       init: ``init(key) -> variables``.
@@ -73,9 +80,8 @@ def _apply_frozen(apply: Callable, constants: Variables, params: Any, images: Ar
 
 def check_task(num_classes: int, image_shape: ImageShape) -> None:
     """Refuses a number of classes or a shape that no network can have."""
-    if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-    if len(image_shape) != 3 or min(image_shape) < 1:
+    at_least("num_classes", num_classes, 2)
+    if len(image_shape) != 3 or not all(isinstance(x, Integral) and x > 0 for x in image_shape):
         raise ValueError(f"image_shape must be (height, width, channels), got {image_shape}")
 
 
@@ -99,12 +105,34 @@ def model_of(
 ) -> Model:
     """Wraps a linen module that returns ``(logits, taps, embedding)`` as a ``Model``.
 
-    The module is called with images, and with True while it trains.
+    The module is called with images, and with True while it trains. Equal arguments give the same
+    object, so that what was compiled for a network serves wherever it is made again.
     """
+    try:
+        hash(module)
+    except TypeError:  # its convolution has none: nothing to find it by
+        make = _model_of.__wrapped__
+    else:
+        make = _model_of
+    height, width, channels = image_shape
+    return make(module, name, num_classes, (height, width, channels), has_batch_stats)
+
+
+# More architectures than a process compares; those beyond are only compiled again.
+@functools.lru_cache(maxsize=128)
+def _model_of(
+    module: nn.Module,
+    name: str,
+    num_classes: int,
+    image_shape: ImageShape,
+    has_batch_stats: bool,
+) -> Model:
     height, width, channels = image_shape
 
     def init(key: Array) -> Any:
-        return module.init(key, jnp.zeros((1, height, width, channels), jnp.float32))
+        variables = module.init(key, jnp.zeros((1, height, width, channels), jnp.float32))
+        # Also those that begin as constants belong to the network of this key, and so to its device.
+        return varying_as(jax.random.key_data(key), variables)
 
     def apply(variables: Any, images: Array) -> Array:
         return _forward(variables, images)[0]
@@ -132,7 +160,7 @@ def model_of(
         return module.apply(variables, images)
 
     def _check_images(images: Array) -> None:
-        if images.ndim != 4 or images.shape[1:] != tuple(image_shape):
+        if images.ndim != 4 or images.shape[1:] != image_shape:
             raise ValueError(
                 f"{name} takes images [n, {height}, {width}, {channels}], got {images.shape}"
             )
@@ -145,7 +173,7 @@ def model_of(
         train,
         name,
         num_classes,
-        (height, width, channels),
+        image_shape,
         has_batch_stats,
         train_features,
     )
@@ -168,8 +196,7 @@ def stacked(model: Model, k: int) -> Model:
     >>> models.init(jax.random.key(0))["params"]["conv0"]["kernel"].shape
     (3, 3, 3, 1, 4)
     """
-    if k < 1:
-        raise ValueError(f"the number of networks must be at least 1, got {k}")
+    at_least("the number of networks", k, 1)
 
     def init(key: Array) -> Variables:
         return jax.vmap(model.init)(jax.random.split(key, k))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from jdd import DistilledSet
 from jdd.artefact import Augmentation
+from jdd.evaluate import PROTOCOLS
 
 TINY = (
     "--classes 0 1 --width 4 --depth 1 --real-batch 8 --networks 3 --eval-networks 2 --eval-epochs 2"
@@ -68,6 +69,7 @@ def test_a_run_directory_holds_everything(run, out, cli, refused):
     metadata = distilled.metadata
     assert (metadata.method, metadata.dataset, metadata.seed) == ("dc", "digits", 3)
     assert (metadata.protocol, metadata.augmentation) == ("dc", None)
+    assert metadata.recipe == PROTOCOLS["dc"].record()
     assert metadata.class_names == ("0", "1") and metadata.space == "normalised"
     assert metadata.options == config["options"] and metadata.results["step"] == 6
 
@@ -130,6 +132,7 @@ def test_dsa_says_what_to_augment_with(cli, out):
     metadata = DistilledSet.load(out / "set.safetensors").metadata
     assert metadata.augmentation == Augmentation("dsa", "crop")
     assert metadata.protocol == "dsa, crop" and metadata.options["init"] == "real"
+    assert metadata.recipe == PROTOCOLS["dsa"].record() | {"augmentation": "crop"}
     assert [r["step"] for r in lines(out / "metrics.jsonl") if "accuracy" in r] == [3]
     assert "whole training set" not in outcome.out
 

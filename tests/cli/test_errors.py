@@ -16,12 +16,20 @@ from jdd.cli.errors import UsageError, blame, require
         ("group norm has 4 groups: width must be a multiple", "--width, --norm"),
         ("normalisation of widths", "--width, --depth, --norm, --data-dir"),
         ("no data_dir given", "--data-dir"),
+        ("no data dir given", "--data-dir"),
+        ("depth: a warm-up of networks is too long", "--depth"),
     ],
 )
 def test_blame(message, named):
     with pytest.raises(UsageError) as caught, blame("--width", "--depth", "--norm", "--data-dir"):
         raise ValueError(message + "\n  over two lines")
     assert str(caught.value) == f"{message} over two lines (option {named})"
+
+
+def test_blame_of_several_words():
+    with pytest.raises(UsageError) as caught, blame("--warm-up-networks", "--warm-up-updates"):
+        raise ValueError("warm-up networks must be between 0 and 8, got 9")
+    assert str(caught.value).endswith("got 9 (option --warm-up-networks)")
 
 
 def test_other_errors_pass():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from jdd import DistilledSet
+from jdd import DistilledSet, evaluate
 from jdd.artefact import Augmentation, Metadata
 from jdd.data import load_dataset
 
@@ -19,6 +22,7 @@ def save(
     protocol="dc",
     *,
     augmentation=None,
+    recipe=(),
     ipc=1,
     classes=("0", "1"),
     size=8,
@@ -36,6 +40,7 @@ def save(
         mean=digits.mean,
         std=digits.std,
         protocol=protocol,
+        recipe=dict(recipe),
         augmentation=augmentation,
         options={"data": "digits", "classes": list(classes), "width": 4, "depth": 1}
         | options
@@ -53,6 +58,7 @@ def test_a_set_by_what_it_says(cli, refused, tmp_path):
     content = json.loads(result.read_text())
     options = {"width": 4, "depth": 1, "norm": "none", "activation": "relu", "pooling": "avg"}
     assert content["networks"] == [{"model": "convnet"} | options]
+    assert content["complete"] is True
     assert [score["protocol"] for score in content["scores"]] == ["dc, 1 epochs"] * 2
     assert [len(score["accuracies"]) for score in content["scores"]] == [2, 2]
     titles = [score["images"] for score in content["scores"]]
@@ -61,6 +67,45 @@ def test_a_set_by_what_it_says(cli, refused, tmp_path):
     before = result.read_bytes()
     assert refused(cli("evaluate", file, *QUICK, "--out", result), "already exists", "--out")
     assert result.read_bytes() == before
+
+
+DC = evaluate.PROTOCOLS["dc"]
+CROP = dataclasses.replace(evaluate.PROTOCOLS["dsa"], augmentation="crop")
+SLOW = {"learning_rate": 0.0025}
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "options", "protocol", "rate"),
+    [
+        ("dc", DC.record(), [], "dc", 0.01),
+        ("dc", DC.record() | SLOW, [], "dc, recipe of the set", 0.0025),
+        ("dc", DC.record() | SLOW, ["--protocol", "dc"], "dc", 0.01),
+        ("dsa, crop", CROP.record(), [], "dsa, crop", 0.01),
+        ("dsa, crop", CROP.record() | SLOW, [], "dsa, crop, recipe of the set", 0.0025),
+        ("of tomorrow", DC.record() | SLOW, [], "of tomorrow", 0.0025),
+    ],
+)
+def test_the_recipe_of_a_set(cli, tmp_path, monkeypatch, name, recipe, options, protocol, rate):
+    """A protocol of this name that has changed since is not what the set was meant for."""
+
+    def training(key, model, images, labels, test, protocol, **options):
+        return evaluate.Evaluation(np.array([0.5]), protocol, model.name)
+
+    monkeypatch.setattr(evaluate, "evaluate", training)
+    crop = Augmentation("dsa", "crop") if "crop" in name else None
+    file, result = save(tmp_path, name, augmentation=crop, recipe=recipe), tmp_path / "result.json"
+    quick = ["--eval-epochs", "7", "--baseline", "none", "--out", result]
+    outcome = cli("evaluate", file, *quick, *options)
+    assert outcome.code == 0, outcome.err
+    (score,) = json.loads(result.read_text())["scores"]
+    assert score["protocol"] == f"{protocol}, 7 epochs"
+    assert f"learning rate {rate}," in score["recipe"] and "8 epochs" in score["recipe"]
+    assert ("DSA augmentation crop" in score["recipe"]) == ("crop" in name)
+
+
+def test_a_recipe_that_cannot_be_followed(cli, refused, tmp_path):
+    file = save(tmp_path, recipe=DC.record() | {"label_smoothing": 0.1})
+    assert refused(cli("evaluate", file), "dc has label_smoothing 0.1", "--protocol")
 
 
 def test_options_override_the_set(cli, tmp_path):
@@ -122,6 +167,51 @@ def test_random_real_images_need_no_set(cli, tmp_path):
     assert again.code == 0
     (same,) = json.loads((tmp_path / "again.json").read_text())["scores"]
     assert same["accuracies"] == score["accuracies"]
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "jdd: stopped; the scores so far are in {file}"),
+        (jax.errors.JaxRuntimeError("INTERNAL: no\nwhere"), 1, "jdd: error: INTERNAL: no"),
+    ],
+    ids=["Ctrl-C", "a network that fails"],
+)
+def test_a_bad_end_leaves_the_scores_before_it(cli, tmp_path, monkeypatch, end, code, line):
+    file, found = tmp_path / "result.json", []
+
+    def training(key, model, images, labels, test, protocol, **options):
+        found.append(json.loads(file.read_text()) if file.exists() else None)
+        if model.name == "LeNet":
+            raise end
+        return evaluate.Evaluation(np.array([0.5, 0.75]), protocol, model.name)
+
+    monkeypatch.setattr(evaluate, "evaluate", training)
+    three = ["--models", "S,mlp,lenet", "--baseline", "none"]
+    outcome = cli("evaluate", save(tmp_path), *QUICK, *three, "--out", file)
+    assert outcome.code == code and "Traceback" not in outcome.err, outcome
+    assert outcome.err.splitlines()[-1] == line.format(file=file)
+    content = json.loads(file.read_text())
+    assert found[0] is None and [len(each["scores"]) for each in found[1:]] == [1, 2]
+    assert content == found[-1] and content["complete"] is False
+    assert [each["model"] for each in content["networks"]] == ["convnet", "mlp", "lenet"]
+    assert [(s["network"], s["mean"]) for s in content["scores"]] == [
+        ("ConvNet-1 (width 4)", 0.625),
+        ("MLP", 0.625),
+    ]
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("out", [[], ["--out", "result.json"]], ids=["none", "a file"])
+def test_an_interrupt_before_the_first_score(cli, tmp_path, monkeypatch, out):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate, "evaluate", stopped)
+    outcome = cli("evaluate", save(tmp_path), *QUICK, *out)
+    assert (outcome.code, outcome.err) == (130, "jdd: stopped\n")
+    assert not Path("result.json").exists()
 
 
 SMALL = "--classes 0 1 --width 4 --depth 1".split()

@@ -33,6 +33,31 @@ def test_a_mistake_is_one_line(cli, refused, arguments, words):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            "distill dm --distance squared-error",
+            "jdd distill dm has no option --distance: see jdd distill dm --help",
+        ),
+        (
+            "distill dm --ipc 2 --warm-up-networks 1",
+            "jdd distill dm has no option --warm-up-networks: see jdd distill dm --help",
+        ),
+        ("distill dsa --distanc x", "unknown option --distanc, did you mean --distance?"),
+        ("distill dm --distanc x --ipcc 3", "unknown option --distanc, did you mean --distance?"),
+        (
+            "distill dcc --warm-up-networks 1.5",
+            "not a whole number: '1.5' (option --warm-up-networks)",
+        ),
+        ("distill dc --learning-rate 0,1", "not a number: '0,1' (option --learning-rate)"),
+    ],
+)
+def test_a_mistake_in_our_words(cli, refused, arguments, line):
+    outcome = cli(*arguments.split())
+    assert refused(outcome) and outcome.err == f"jdd: error: {line}\n", outcome
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ("", ["distill", "evaluate", "show", "methods", "JAX_COMPILATION_CACHE_DIR"]),

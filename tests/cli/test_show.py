@@ -17,6 +17,7 @@ def saved(tmp_path):
         *("dsa", "toy", ("cat", "dog"), 1, "normalised", (0.5,), (0.25,)),
         augmentation=Augmentation("dsa", "crop"),
         protocol="dsa",
+        recipe={"epochs": 1000, "learning_rate": 0.01, "decay": {"after": 502}},
         seed=7,
         results=results,
     )
@@ -32,6 +33,7 @@ def test_show(cli, refused, saved, tmp_path):
         "2 of 8x8x1, 1 per class (128 numbers)",
         "75.00 +- 1.00 %",
         "4 networks",
+        "epochs 1000, learning_rate 0.01, decay after 502",
     ):
         assert words in outcome.out
     picture = tmp_path / "toy.png"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 
 from jdd.data import Split, class_table, take
 from jdd.evaluate import PROTOCOLS, Protocol, accuracy, evaluate, random_real
-from jdd.nn import convnet
+from jdd.nn import convnet, lax_conv
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +65,70 @@ def test_accuracies_do_not_depend_on_how_networks_are_dispatched(easy):
     np.testing.assert_allclose(whole, run(over_seeds="vmap"), atol=0.05)
 
 
+def test_a_network_made_anew_is_not_compiled_anew(easy):
+    images, labels = random_real(jax.random.key(0), easy, 1)
+    traced = []
+
+    def conv(x, w, padding, stride=1):
+        traced.append(x.shape)
+        return lax_conv(x, w, padding, stride)
+
+    def run(**options):
+        network = convnet(3, (8, 8, 1), width=4, depth=1, conv=conv, **options)
+        args = jax.random.key(1), network, images, labels, easy, Protocol("test", epochs=1)
+        accuracies = evaluate(*args, num_networks=1).accuracies
+        return accuracies, len(traced)
+
+    first, once = run()
+    again, twice = run(norm="instance")
+    assert once == twice > 0
+    np.testing.assert_array_equal(first, again)
+    assert run(norm="none")[1] > twice
+
+
 def test_protocols_of_the_papers():
     assert PROTOCOLS["dc"].epochs == 300 and PROTOCOLS["dc"].augmentation == "none"
     assert PROTOCOLS["dsa"].epochs == 1000
     recipe = PROTOCOLS["dsa"].recipe
     assert (recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (0.01, 0.9, 5e-4)
     assert "1001 epochs" in PROTOCOLS["dsa"].describe()
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_is_written_down_and_read(name):
+    protocol = PROTOCOLS[name]
+    record = json.loads(json.dumps(protocol.record()))
+    assert Protocol.read(name, record) == protocol
+    assert set(record) >= {field.name for field in dataclasses.fields(Protocol)} - {"name"}
+    assert record["trained_epochs"] == protocol.epochs + 1
+    after = {"dc": 152, "dsa": 502}.get(name, 502)
+    assert record["decay"] == {"after": after, "factor": 0.1, "momentum_starts_anew": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": "many"}, "epochs must be a whole number"),
+        ({"epochs": None}, "the recipe of quick lacks epochs"),
+        ({"trained_epochs": None}, "the recipe of quick lacks trained_epochs"),
+        ({"augmentation": 3}, "the augmentation of quick is 3, not a text"),
+        ({"augmentation": "croop"}, "did you mean 'crop'"),
+        ({"augmenter": 3}, "unknown augmenter 3"),
+        (
+            {"decay": {"after": 9}},
+            "recipe of quick has decay {'after': 9}, this jdd has {'after': 3,",
+        ),
+        ({"label_smoothing": 0.1}, "quick has label_smoothing 0.1, this jdd has None"),
+    ],
+    ids=str,
+)
+def test_a_recipe_that_cannot_be_followed_is_refused(changes, message):
+    record = Protocol("quick", epochs=2).record() | changes
+    record = {name: value for name, value in record.items() if value is not None}
+    with pytest.raises(ValueError) as caught:
+        Protocol.read("quick", record)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_bad_input_is_refused(easy):

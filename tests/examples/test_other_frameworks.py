@@ -1,4 +1,4 @@
-"""One loss, or one objective, in somebody else's code: Flax nnx, Equinox, shard_map."""
+"""One loss, or one objective, in somebody else's code: Flax nnx, Equinox. (shard_map: test_shard_map.py.)"""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import PartitionSpec as P
 
-from jdd import losses, matching
+from jdd import matching
 from jdd.matching import Batch, Context, Pair, value_of
 
 
@@ -70,17 +69,3 @@ def test_equinox():
 
     params, static = eqx.partition(Network(jax.random.key(0)), eqx.is_array)
     distil_one_step(lambda params, images: jax.vmap(eqx.combine(params, static))(images), params)
-
-
-def test_a_loss_under_shard_map():
-    devices = jax.devices()[: min(2, len(jax.devices()))]
-    mesh = jax.make_mesh(
-        (len(devices),), ("x",), devices=devices, axis_types=(jax.sharding.AxisType.Auto,)
-    )
-    a, b = jax.random.normal(jax.random.key(0), (2, 4, 3, 5))
-
-    def distances(a, b):
-        return jax.vmap(lambda a, b: losses.layerwise_cosine([a], [b]))(a, b)
-
-    sharded = jax.jit(jax.shard_map(distances, mesh=mesh, in_specs=P("x"), out_specs=P("x")))
-    np.testing.assert_allclose(sharded(a, b), distances(a, b), rtol=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,6 +132,9 @@ def test_initialisation_is_pytorchs_default():
         (lambda: nn.alexnet(10, (32, 32, 3), norm=""), "unknown norm"),
         (lambda: nn.resnet18(10, (32, 32, 3), downsampling="pool"), "did you mean 'avg_pool'"),
         (lambda: nn.resnet18(10, (7, 9, 3), downsampling="avg_pool"), "at least 8x8, got 7x9"),
+        (lambda: nn.mlp(2.0, (32, 32, 3)), "num_classes must be a whole number"),  # type: ignore[arg-type]
+        (lambda: nn.mlp(2, (32, 32, 3.0)), r"image_shape must be \(height, width"),  # type: ignore[arg-type]
+        (lambda: nn.convnet(2, (8, 8, 1), width=4.0), "width must be a whole number"),  # type: ignore[arg-type]
         (lambda: nn.mlp(1, (32, 32, 3)), "num_classes must be at least 2, got 1"),
         (lambda: nn.lenet(10, (32, 32)), r"image_shape must be \(height, width, channels\)"),  # type: ignore[arg-type]
         (lambda: network("resnet"), "unknown network 'resnet', did you mean 'resnet18'"),
@@ -184,6 +189,41 @@ def test_options_are_those_of_the_constructors():
     assert list(default_options("convnet")) == ["width", "depth", "norm", "activation", "pooling"]
     given = network("convnet", width=4, depth=1, norm="layer").model(2, (8, 8, 1))
     assert given.name == nn.convnet(2, (8, 8, 1), width=4, depth=1, norm="layer").name
+
+
+@pytest.mark.parametrize("name", ["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18"])
+def test_one_architecture_is_one_model(name):
+    """So that what is compiled for it is found again."""
+    make = nn.ARCHITECTURES[name]
+    usual = default_options(name)
+    model = make(3, (16, 16, 1))
+    assert make(3, (16, 16, 1), **usual) is model
+    assert make(np.int64(3), [16, 16, 1]) is model
+    assert network(name).model(3, (16, 16, 1)) is model
+    others = [make(4, (16, 16, 1)), make(3, (16, 16, 3)), make(3, (16, 18, 1))]
+    changes = {"width": 8, "depth": 2, "norm": "group", "activation": "swish", "pooling": "max"}
+    changes["downsampling"] = "avg_pool"
+    others += [make(3, (16, 16, 1), **{option: changes[option]}) for option in usual]
+    if name != "mlp":
+        assert make(3, (16, 16, 1), conv=nn.default_conv()) is model
+        strange = make(3, (16, 16, 1), conv=nn.loop_safe_conv)
+        assert make(3, (16, 16, 1), conv=nn.loop_safe_conv) is strange
+        others += [strange]
+    assert len({id(each) for each in [model, *others]}) == 1 + len(others)
+
+
+def test_a_convolution_that_has_no_hash():
+    @dataclasses.dataclass
+    class Convolution:
+        def __call__(self, x, w, padding, stride=1):
+            return nn.lax_conv(x, w, padding, stride)
+
+    model = nn.lenet(2, (8, 8, 1), conv=Convolution())
+    variables = model.init(jax.random.key(0))
+    usual = nn.lenet(2, (8, 8, 1), conv=nn.lax_conv)
+    images = jax.random.normal(jax.random.key(1), (1, 8, 8, 1))
+    got, want = model.apply(variables, images), usual.apply(variables, images)
+    np.testing.assert_array_equal(got, want)
 
 
 def test_a_chosen_convolution_is_the_one_that_runs():
