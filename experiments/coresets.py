@@ -9,7 +9,7 @@ and 1001 epochs, Fashion-MNIST without and 301, as DC's code does.
     python experiments/coresets.py --data-dir FOLDER              # holds mnist/ and fashion_mnist/
 
 One network per set and data set chooses for all cells; every network that is tested on random images has a subset of
-its own. On 2 cores (AMD EPYC, AVX-512) an epoch of the network that chooses takes about a minute, an MNIST cell at IPC 10
+its own. On 2 cores (AMD EPYC, AVX-512) an epoch of the network that chooses takes a minute, an MNIST cell at IPC 10
 ten minutes for three networks.
 Writes experiments/results/coresets/*.json; a cell that is there is not run again.
 """
