@@ -416,11 +416,49 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
     ),
     "dm without features": (
         lambda t: matched(t, methods.dm_objective(), stacked(2), stacked(2)),
-        ["embeddings", "Context(..., features=...)"],
+        ["looks inside the network", "Context(..., features=...)"],
     ),
     "dm of all classes at once without features": (
         lambda t: matched(t, methods.dm_joint_objective(), stacked(2), stacked(2)),
-        ["embeddings", "Context(..., features=...)"],
+        ["looks inside the network", "Context(..., features=...)"],
+    ),
+    "cafe without features": (
+        lambda t: matched(t, methods.cafe_objective(), stacked(2), stacked(2)),
+        ["looks inside the network", "Context(..., features=...)"],
+    ),
+    "feature_alignment of other layers": (
+        lambda t: losses.feature_alignment([jnp.ones((2, 1, 3))], [jnp.ones((2, 1, 4))], [1.0]),
+        ["[C, n, ...]", "(2, 1, 3)", "(2, 1, 4)"],
+    ),
+    "feature_alignment with a weight too many": (
+        lambda t: losses.feature_alignment([jnp.ones((2, 1))], [jnp.ones((2, 1))], [1.0, 1.0]),
+        ["one weight for each layer", "2 weights"],
+    ),
+    "discrimination of other classes": (
+        lambda t: losses.discrimination(jnp.ones((2, 1, 3)), jnp.ones((3, 1, 3))),
+        ["[C, n, d]", "(3, 1, 3)"],
+    ),
+    "discrimination with other weights": (
+        lambda t: losses.discrimination(
+            jnp.ones((2, 1, 3)), jnp.ones((2, 4, 3)), weights=jnp.ones((2, 3))
+        ),
+        ["weights must be (2, 4)", "(2, 3)"],
+    ),
+    "cafe with negative weights": (
+        lambda t: methods.cafe_objective(layer_weights=[1.0, -1.0]),
+        ["at least 0", "-1.0"],
+    ),
+    "cafe with a threshold of 1": (
+        lambda t: methods.query_rule(2, outer=1.0),
+        ["outer threshold", "between 0 and 1"],
+    ),
+    "cafe with a cap of 0": (
+        lambda t: methods.query_rule(2, max_epochs=0),
+        ["max_epochs", "at least 1"],
+    ),
+    "cafe with fewer query images than synthetic ones": (
+        lambda t: methods.cafe(t.model, 3, rule=methods.query_rule(2, query=2)).init(KEY, t.table),
+        ["a query has 2 real images", "3 synthetic"],
     ),
     "dcc of sides with different classes": (
         lambda t: matched(t, methods.dcc_objective(), stacked(2), stacked(3)),
