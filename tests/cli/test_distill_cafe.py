@@ -25,6 +25,7 @@ def test_a_run_reports_its_schedule_and_goes_on_where_it_stopped(cli, tmp_path, 
     assert outcome.code == 0, outcome.err
     assert "4 networks, each left when 2 queries of 8 images per class range" in outcome.out
     assert "network 4/4: loss" in outcome.err
+    assert "updates mean" in outcome.out and "share of networks capped" in outcome.out
     result = json.loads((whole / "result.json").read_text())
     assert result["networks"] == 4 and result["schedule"]["networks"] == 4
     assert 2 <= result["schedule"]["updates_mean"] <= 3
