@@ -16,6 +16,7 @@ command, and what is kept goes to experiments/results/fine_grained/.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", choices=everything, default=everything)
     parser.add_argument("--networks", type=int, default=1000, help="budget of the methods")
     parser.add_argument("--eval-networks", type=int, default=20)
+    parser.add_argument("--coreset-epochs", type=int, default=15, help="before herding chooses")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
@@ -69,12 +71,15 @@ def coreset(options: argparse.Namespace, method: str, ipc: int) -> int:
     """Real images, evaluated under DSA's protocol as the best methods are."""
     out = RESULTS / "fine_grained" / f"{options.group}-{method}-ipc{ipc}-seed{options.seed}.json"
     if out.exists():
-        print(f"{out.name} is there already: skipped")
-        return 0
+        if json.loads(out.read_text()).get("complete", True):
+            print(f"{out.name} is there already: skipped")
+            return 0
+        out.unlink()  # of a run that was stopped
     out.parent.mkdir(parents=True, exist_ok=True)
     networks = ["--networks", str(options.eval_networks)]
     words = ["evaluate", method, *common(options, ipc), "--protocol", "dsa", *networks]
-    return jdd([*words, "--out", str(out)])
+    epochs = [] if method == "random" else ["--coreset-epochs", str(options.coreset_epochs)]
+    return jdd([*words, *epochs, "--out", str(out)])
 
 
 def distilled(options: argparse.Namespace, method: str, ipc: int) -> int:
