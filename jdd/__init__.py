@@ -6,7 +6,7 @@ images are matched (``data``), what both sides go through (``augment``), what mu
 
 >>> import jdd
 >>> sorted(jdd.methods.METHODS)
-['dc', 'dcc', 'dm', 'dsa', 'dsac']
+['cafe', 'cafe-fixed', 'dc', 'dcc', 'dm', 'dsa', 'dsac']
 """
 
 from __future__ import annotations

@@ -408,11 +408,11 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
     ),
     "dm with no network per update": (
         lambda t: methods.dm(t.model, 1, networks_per_update=0),
-        ["number of networks", "at least 1", "0"],
+        ["networks_per_update", "at least 1", "0"],
     ),
     "dm with half a network per update": (
         lambda t: methods.dm(t.model, 1, networks_per_update=1.5),  # type: ignore[arg-type]
-        ["number of networks", "whole number", "1.5"],
+        ["networks_per_update", "whole number", "1.5"],
     ),
     "dm without features": (
         lambda t: matched(t, methods.dm_objective(), stacked(2), stacked(2)),
@@ -421,6 +421,22 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
     "dm of all classes at once without features": (
         lambda t: matched(t, methods.dm_joint_objective(), stacked(2), stacked(2)),
         ["looks inside the network", "Context(..., features=...)"],
+    ),
+    "dcc with a negative rate": (
+        lambda t: methods.dcc(t.model, 1, learning_rate=-0.1),
+        ["learning_rate", "above 0"],
+    ),
+    "dsac with a momentum of 1": (
+        lambda t: methods.dsac(t.model, 1, momentum=1),
+        ["momentum", "below 1"],
+    ),
+    "dm without images": (
+        lambda t: methods.dm(t.model, 0, loops=methods.Loops(1, 1, 0)),
+        ["ipc must be at least 1"],
+    ),
+    "dcc with half a network of warm-up": (
+        lambda t: methods.dcc(t.model, 1, warm_up=methods.WarmUp(0.5, 1)),  # type: ignore[arg-type]
+        ["warm-up networks", "whole number"],
     ),
     "cafe without features": (
         lambda t: matched(t, methods.cafe_objective(), stacked(2), stacked(2)),

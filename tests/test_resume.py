@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import jax
@@ -18,6 +19,7 @@ from jdd.cli.options import DataOptions, LoopOptions, MatchOptions, NetworkOptio
 from jdd.cli.run_directory import RunDirectory
 
 # Two updates per network: the network, trained in between, is a part of the state.
+CACHE = "JAX_COMPILATION_CACHE_DIR"
 OPTIONS = (
     "--classes 0 1 --ipc 2 --width 4 --depth 1 --real-batch 8 --networks 5 --updates 2 "
     "--net-epochs 1 --eval-networks 2 --eval-epochs 1 --eval-every 3 --whole no --seed 5"
@@ -58,7 +60,8 @@ def without_seconds(record):
 
 
 def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "decided elsewhere")
+    # Somebody has decided about the cache, so that the command line does not.
+    monkeypatch.setenv(CACHE, os.environ.get(CACHE, str(tmp_path / "jax")))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert distill(whole) == 0
 

@@ -11,6 +11,7 @@ from jax import Array, lax
 
 from jdd import losses
 from jdd.data.batch import Batch
+from jdd.mapping import varying_as
 from jdd.matching.base import Context, Pair, Stage, stateless
 
 Loss = Callable[[Array, Array], Array]
@@ -61,8 +62,13 @@ def gradients(
         synthetic_size = synthetic_micro_batch or default_micro_batch("synthetic")
         if context.coupled:
             real_size, synthetic_size = (len(batch.images) for batch in (pair.real, pair.synthetic))
-        syn = streamed_gradient(context.apply, context.params, pair.synthetic, loss, synthetic_size)
-        real = streamed_gradient(context.apply, context.params, pair.real, loss, real_size)
+
+        def gradient(batch: Batch, micro_batch: int) -> Any:
+            # Under shard_map each device has its own classes: a gradient of its own, not their sum.
+            params = varying_as(batch.images, context.params)
+            return streamed_gradient(context.apply, params, batch, loss, micro_batch)
+
+        syn, real = gradient(pair.synthetic, synthetic_size), gradient(pair.real, real_size)
         return Pair(syn, lax.stop_gradient(real))
 
     return stateless(apply)
@@ -125,5 +131,5 @@ def streamed_value_and_gradient(
     def accumulate(total: tuple[Array, Any], samples: Any) -> tuple[tuple[Array, Any], None]:
         return jax.tree.map(jnp.add, total, checkpointed(samples)), None
 
-    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, samples))
+    start = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, samples))
     return lax.scan(accumulate, start, parts)[0]

@@ -5,19 +5,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import optax
 from jax import Array
 
 from jdd import augment, synthetic
 from jdd.data.table import ClassTable
 from jdd.mapping import Over
 from jdd.matching import Stage, chain, collective, gradients, layerwise_cosine, siamese, switch
+from jdd.methods.dc import image_sgd
 from jdd.methods.dsa import dsa_objective
 from jdd.methods.method import Method
 from jdd.methods.network_matching import network_matching
 from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, WarmUp, dcc_loops
 from jdd.nn import Model
+from jdd.numbers import at_least
 
 
 def dcc_objective(
@@ -100,6 +101,7 @@ def dcc(
     >>> dcc(convnet(10, (28, 28, 1)), 1).loops
     Loops(networks=1000, updates=10, net_epochs=5, interpolated=False)
     """
+    at_least("ipc", ipc, 1)
     loops = loops or dcc_loops(ipc)
     schedule = _Schedule(warm_up or WarmUp.of(loops), loops)
     return network_matching(
@@ -108,7 +110,7 @@ def dcc(
         objective=schedule.switch("none", distance, over_classes),
         synthetic=synthetic.pixels,
         start=start or functools.partial(synthetic.real, ipc=ipc),
-        optimizer=optax.sgd(learning_rate, momentum=momentum),
+        optimizer=image_sgd(learning_rate, momentum),
         loops=loops,
         real_batch=real_batch,
         norm_policy=norm_policy,
@@ -164,6 +166,7 @@ def dsac(
     >>> dsac(convnet(10, (28, 28, 1)), 10).loops.total_steps
     10000
     """
+    at_least("ipc", ipc, 1)
     loops = loops or dcc_loops(ipc)
     schedule = _Schedule(warm_up or WarmUp.of(loops), loops)
 
@@ -176,7 +179,7 @@ def dsac(
         objective=schedule.switch(strategy, distance, over_classes),
         synthetic=synthetic.pixels,
         start=start or functools.partial(synthetic.real, ipc=ipc),
-        optimizer=optax.sgd(learning_rate, momentum=momentum),
+        optimizer=image_sgd(learning_rate, momentum),
         loops=loops,
         real_batch=real_batch,
         norm_policy=norm_policy,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import optax
 from jax import Array
 
 from jdd import augment, losses, synthetic
@@ -23,6 +22,7 @@ from jdd.matching import (
     siamese,
     squared_error,
 )
+from jdd.methods.dc import image_sgd
 from jdd.methods.method import Method
 from jdd.methods.network_matching import network_matching
 from jdd.methods.norm_policy import batch_statistics
@@ -151,6 +151,8 @@ def dm(
     >>> dm(convnet(10, (28, 28, 1)), 10).loops.total_steps
     20000
     """
+    at_least("ipc", ipc, 1)
+    at_least("networks_per_update", networks_per_update, 1)
     whole = dm_joint_objective if model.has_batch_stats else dm_objective
     objective = whole(strategy, over_classes=over_classes)
     rate = dm_learning_rate(ipc) if learning_rate is None else learning_rate
@@ -162,7 +164,7 @@ def dm(
         objective=objective,
         synthetic=synthetic.pixels,
         start=start or functools.partial(synthetic.real, ipc=ipc),
-        optimizer=optax.sgd(rate, momentum=momentum),
+        optimizer=image_sgd(rate, momentum),
         loops=loops or dm_loops(ipc),
         real_batch=real_batch,
         norm_policy=batch_statistics(),

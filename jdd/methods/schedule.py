@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -121,6 +122,8 @@ class WarmUp(NamedTuple):
             ("networks", self.networks, loops.networks),
             ("updates", self.updates, loops.updates),
         ):
+            if not isinstance(value, Integral):
+                raise ValueError(f"warm-up {name} must be a whole number, got {value!r}")
             if not 0 <= value <= most:
                 raise ValueError(
                     f"warm-up {name} must be between 0 and the {most} of the loops, got {value}"

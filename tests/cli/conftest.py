@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,10 +19,15 @@ class Outcome(NamedTuple):
 
 @pytest.fixture
 def cli(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Outcome]:
     # Tells the command line that somebody has decided about the cache, so that it does not.
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "decided elsewhere")
+    decided = os.environ.get(
+        "JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "jax")
+    )
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", decided)
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()

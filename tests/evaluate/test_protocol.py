@@ -101,7 +101,7 @@ def test_a_protocol_is_written_down_and_read(name):
     assert Protocol.read(name, record) == protocol
     assert set(record) >= {field.name for field in dataclasses.fields(Protocol)} - {"name"}
     assert record["trained_epochs"] == protocol.epochs + 1
-    after = {"dc": 152, "dsa": 502}.get(name, 502)
+    after = {300: 152, 600: 302, 1000: 502}[protocol.epochs]
     assert record["decay"] == {"after": after, "factor": 0.1, "momentum_starts_anew": True}
 
 

@@ -22,15 +22,11 @@ from jdd.matching import Batch, Context, Pair, value_of
 CLASSES, IPC, REAL = 4, 3, 40
 SHAPE = (8, 8, 1)
 KEY = jax.random.key(2)
-# With its check `shard_map` sums a derivative by what the devices share, such as the parameters that
-# `gradients` differentiates by, over the devices.
-APART = {"check_vma": False}
 
 
-def sharded(function: Callable, in_specs: Any, out_specs: Any, **options: Any) -> Callable:
+def sharded(function: Callable, in_specs: Any, out_specs: Any) -> Callable:
     mesh = jax.make_mesh((2,), ("classes",), axis_types=(AxisType.Auto,))
-    specs = {"in_specs": in_specs, "out_specs": out_specs}
-    return jax.jit(jax.shard_map(function, mesh=mesh, **specs, **options))
+    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs))
 
 
 def pair() -> Pair:
@@ -62,7 +58,7 @@ def same(got: Any, want: Any) -> None:
     assert a.shape == b.shape and error <= 1e-5, error
 
 
-def values_and_gradients(objective: matching.Stage, **options: Any) -> tuple[Any, Any]:
+def values_and_gradients(objective: matching.Stage) -> tuple[Any, Any]:
     """With classes over two devices, and on one; each half of the classes has a key of its own."""
     whole = pair()
 
@@ -75,7 +71,7 @@ def values_and_gradients(objective: matching.Stage, **options: Any) -> tuple[Any
         return jax.lax.psum(part(images, rest, jax.lax.axis_index("classes")), "classes")
 
     specs = (P("classes"), (P("classes"), P("classes"), P()))
-    on_two = sharded(on_one_of_two, specs, P(), **options)
+    on_two = sharded(on_one_of_two, specs, P())
 
     def on_one(images: jax.Array, rest: Any) -> Any:
         *both, params = rest
@@ -91,7 +87,6 @@ def values_and_gradients(objective: matching.Stage, **options: Any) -> tuple[Any
 
 
 def check_losses() -> None:
-    """Classes apart, as ``shard_map`` runs by default."""
     a, b = jax.random.normal(jax.random.key(0), (2, CLASSES, 3, 5))
     for loss in (losses.layerwise_cosine, losses.flat_cosine, losses.squared_error):
 
@@ -160,28 +155,27 @@ def check_gradients() -> None:
         return value_of(stage, pair, context(params, KEY))
 
     specs = (P("classes"), P())
-    got = sharded(gradients, specs, P("classes"), **APART)(whole, PARAMS)
+    got = sharded(gradients, specs, P("classes"))(whole, PARAMS)
     assert jax.tree.leaves(got)[0].shape[0] == CLASSES
     same(got, gradients(whole, PARAMS))
 
 
 def check_dc() -> None:
     """Without augmentation the whole set needs no keys: it is the sum of its halves."""
-    got, want = values_and_gradients(methods.dc_objective(), **APART)
+    got, want = values_and_gradients(methods.dc_objective())
     same(got, want)
     whole = value_of(methods.dc_objective(), pair(), context(PARAMS, KEY))
     same(got[0], whole)
 
 
 def check_dsa() -> None:
-    got, want = values_and_gradients(methods.dsa_objective(), **APART)
+    got, want = values_and_gradients(methods.dsa_objective())
     same(got, want)
-    other = values_and_gradients(methods.dsa_objective("none"), **APART)[0]
+    other = values_and_gradients(methods.dsa_objective("none"))[0]
     assert abs(got[0] - other[0]) > 1e-3
 
 
 def check_dm() -> None:
-    """No derivative by parameters: as ``shard_map`` runs by default."""
     got, want = values_and_gradients(methods.dm_objective())
     same(got, want)
 

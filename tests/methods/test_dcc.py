@@ -80,5 +80,5 @@ def test_several_networks_per_update(table):
         methods.dm(model, 2, loops=loops, networks_per_update=3, real_batch=6), table, 2
     )
     assert np.isfinite(images).all() and np.isfinite(losses).all()
-    with pytest.raises(ValueError, match="number of networks must be at least 1"):
+    with pytest.raises(ValueError, match="networks_per_update must be at least 1"):
         methods.dm(model, 2, networks_per_update=0)
