@@ -125,7 +125,7 @@ def cafe_rate(networks: int) -> Callable[[Any], Any]:
     [1.0, 1.0, 0.5, 0.25, 0.125]
     """
     at_least("networks", networks, 1)
-    # In whole networks: 0.6 * 2000 is no whole number of floats.
+    # Rounded, for 0.6 * 2000 need not be 1200 in floats.
     ends = [round(share * networks) for share in _MILESTONES]
 
     def rate(network: Any) -> Any:
