@@ -81,9 +81,11 @@ def explain(text: str) -> str:
             names = known[1].split(", ")
             hint = did_you_mean(word, names)
             return f"unknown command or method '{word}'{hint} (known: {', '.join(names)})"
-        named = re.findall(r"--[\w-]+", more.partition("For full helptext")[0])
-        near = [name for name in named if name != word]
-        return f"unknown option {word}" + (f", did you mean {near[0]}?" if near else "")
+        # One section of hints per unknown option, in the order of a set: that is, in any.
+        heads = (f"Arguments similar to {word}: ", "Perhaps you meant: ")
+        hints = [part for part in parts if part.startswith(heads)]
+        near = re.search(r": (--[\w-]+)", hints[0]) if hints else None
+        return f"unknown option {word}" + (f", did you mean {near[1]}?" if near else "")
     if found := re.match(r"Expected one of \{(.*?)\}", message):
         return f"a command or method is missing (one of {found[1]})"
     if found := re.match(r"Missing from (.*?): (\S+)", message):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jdd import cli as command_line
+from jdd.cli.parse import explain
 
 MISTAKES = [
     ("distil", ["'distil'", "did you mean 'distill'?", "evaluate"]),
@@ -55,6 +56,19 @@ def test_a_mistake_is_one_line(cli, refused, arguments, words):
 def test_a_mistake_in_our_words(cli, refused, arguments, line):
     outcome = cli(*arguments.split())
     assert refused(outcome) and outcome.err == f"jdd: error: {line}\n", outcome
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_hint_is_of_the_option_it_stands_beside(order):
+    """The parser lists its hints in the order of a set, which the hash seed decides."""
+    hints = [
+        "│ Arguments similar to --ipcc:   │\n│     --ipc N   │\n",
+        "│ Arguments similar to --distanc:   │\n│     --distance NAME   │\n",
+    ][::order]
+    rule = f"│ {'─' * 20} │\n"
+    title = f"╭─ Unrecognized options {'─' * 8}╮\n│ Unrecognized options: --distanc, x, --ipcc, 3 │\n"
+    text = title + rule + rule.join(hints) + f"╰{'─' * 20}╯\n"
+    assert explain(text) == "unknown option --distanc, did you mean --distance?"
 
 
 @pytest.mark.parametrize(
