@@ -58,6 +58,7 @@ def main() -> int:
         method, more = VARIANTS[variant]
         words = ["distill", method, "--data", options.data, "--data-dir", options.data_dir]
         words += ["--ipc", str(options.ipc), "--seed", str(options.seed), "--eval-every", "0"]
+        words += ["--random", "no"]
         words += ["--networks", str(options.networks), *more]
         words += ["--eval-networks", str(options.eval_networks)]
         if code := run_cell(words, options.runs / cell, kept):

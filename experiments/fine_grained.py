@@ -91,7 +91,7 @@ def distilled(options: argparse.Namespace, method: str, ipc: int) -> int:
         return 0
     loops = ["--updates", "10", "--net-epochs", "5"] if ipc == 1 else []
     words = ["distill", method, *common(options, ipc), "--init", "real", *loops]
-    words += ["--networks", str(options.networks), "--eval-every", "0"]
+    words += ["--networks", str(options.networks), "--eval-every", "0", "--random", "no"]
     words += ["--eval-networks", str(options.eval_networks)]
     return run_cell(words, options.runs / cell, kept)
 

@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--networks", type=int, help="fewer than the paper's")
     parser.add_argument("--strategy", help="of the augmentation; default: the paper's")
     parser.add_argument("--eval-networks", type=int, default=20, help="that the set is tested on")
+    parser.add_argument("--no-random", action="store_true", help="no row of random real images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="as Ctrl-C would")
@@ -67,6 +68,7 @@ def command(options: argparse.Namespace) -> list[str]:
         *["--eval-networks", str(options.eval_networks)],
         *(["--networks", str(options.networks)] if options.networks else []),
         *(["--strategy", options.strategy] if options.strategy else []),
+        *(["--random", "no"] if options.no_random else []),
     ]
 
 

@@ -195,20 +195,21 @@ class Session:
         sets = min(5, networks)
         common = (experiment.eval_model, experiment.train, experiment.test)
         group = scoring.networks_per_dispatch()
-        self._baseline(
-            "random real images",
-            lambda key, done: evaluate.random_real_sets(
-                key,
-                *common,
-                options["ipc"],
-                experiment.protocol,
-                sets=sets,
-                num_networks=-(-networks // sets),
-                networks_per_dispatch=group,
-                report=done,
-            ),
-            key=jax.random.fold_in(self.key, 2),
-        )
+        if options["random"] == "yes":
+            self._baseline(
+                "random real images",
+                lambda key, done: evaluate.random_real_sets(
+                    key,
+                    *common,
+                    options["ipc"],
+                    experiment.protocol,
+                    sets=sets,
+                    num_networks=-(-networks // sets),
+                    networks_per_dispatch=group,
+                    report=done,
+                ),
+                key=jax.random.fold_in(self.key, 2),
+            )
         small = jax.default_backend() != "cpu" or experiment.train.images.shape[0] <= _SMALL
         if options["whole"] == "yes" or (options["whole"] == "auto" and small):
             self._baseline(

@@ -195,6 +195,10 @@ class ReportOptions:
             "Norm of the evaluation networks.",
         ),
     ] = None
+    random: Annotated[
+        Literal["yes", "no"],
+        arg(help="Also train on random real images, the same for all methods of a seed."),
+    ] = "yes"
     whole: Annotated[
         Literal["auto", "yes", "no"],
         arg(help="Also train on the whole real set; auto: where that is short."),

@@ -266,8 +266,10 @@ def test_a_wrong_value_is_one_line_and_writes_nothing(cli, refused, out, wrong, 
 def test_other_methods_from_the_command_line(method, cli, tmp_path):
     out = tmp_path / method
     more = ["--strategy", "crop", *(["--updates", "1"] if method == "dsac" else [])]
-    outcome = cli("distill", method, *TINY, *more, "--out", out)
+    outcome = cli("distill", method, *TINY, *more, "--random", "no", "--out", out)
     assert outcome.code == 0, outcome.err
+    rows = json.loads((out / "result.json").read_text())["scores"]
+    assert "random real images" not in [row["images"] for row in rows] and len(rows) >= 1
     distilled = DistilledSet.load(out / "set.safetensors")
     assert distilled.metadata.method == method and np.isfinite(distilled.images).all()
     assert distilled.metadata.protocol.startswith("dsa, crop")

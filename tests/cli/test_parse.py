@@ -66,7 +66,9 @@ def test_the_hint_is_of_the_option_it_stands_beside(order):
         "│ Arguments similar to --distanc:   │\n│     --distance NAME   │\n",
     ][::order]
     rule = f"│ {'─' * 20} │\n"
-    title = f"╭─ Unrecognized options {'─' * 8}╮\n│ Unrecognized options: --distanc, x, --ipcc, 3 │\n"
+    title = (
+        f"╭─ Unrecognized options {'─' * 8}╮\n│ Unrecognized options: --distanc, x, --ipcc, 3 │\n"
+    )
     text = title + rule + rule.join(hints) + f"╰{'─' * 20}╯\n"
     assert explain(text) == "unknown option --distanc, did you mean --distance?"
 

@@ -48,15 +48,12 @@ def test_class_wise_at_first_and_collective_afterwards(table):
     model = convnet(3, (8, 8, 1), width=4, depth=1)
     loops = Loops(2, 2, 1)
 
-    def of(make, **options):
-        return run(make(model, 2, loops=loops, real_batch=6, **options), table, 4)
+    def of(warm_up):
+        return run(methods.dcc(model, 2, loops=loops, real_batch=6, warm_up=warm_up), table, 4)
 
-    always, never = (of(methods.dcc, warm_up=WarmUp(n, 2)) for n in (2, 0))
-    mixed = of(methods.dcc, warm_up=WarmUp(1, 1))
+    always, never, mixed = (of(WarmUp(*each)) for each in ((2, 2), (0, 2), (1, 1)))
     assert mixed[1][0] == always[1][0] and mixed[1][1] != always[1][1]
     assert np.isfinite(never[0]).all() and not np.array_equal(never[0], always[0])
-    dsac = of(methods.dsac, strategy="crop", warm_up=WarmUp(1, 1))
-    assert np.isfinite(dsac[1]).all()
 
 
 @pytest.mark.parametrize("make", [methods.dcc, methods.dsac])
@@ -77,7 +74,9 @@ def test_several_networks_per_update(table):
     model = convnet(3, (8, 8, 1), width=4, depth=1)
     loops = Loops(2, 1, 0)
     images, losses = run(
-        methods.dm(model, 2, loops=loops, networks_per_update=3, real_batch=6), table, 2
+        methods.dm(model, 2, loops=loops, strategy="crop", networks_per_update=3, real_batch=6),
+        table,
+        2,
     )
     assert np.isfinite(images).all() and np.isfinite(losses).all()
     with pytest.raises(ValueError, match="networks_per_update must be at least 1"):
