@@ -57,7 +57,7 @@ def main() -> int:
         print(f"{name}: mean velocity {np.mean(found[name]):.2e} per step", flush=True)
     times = list(range(0, options.steps, options.every))
     report = {
-        "command": "python experiments/kernel_velocity.py " + " ".join(sys.argv[1:]),
+        "command": " ".join(["python experiments/kernel_velocity.py", *words_of(options)]),
         "device": f"{jax.default_backend()}, jax {jax.__version__}",
         "steps": times,
         "velocity": {name: np.asarray(v).tolist() for name, v in found.items()},
@@ -67,6 +67,15 @@ def main() -> int:
     out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
     draw(out.with_suffix(".png"), times, found)
     return 0
+
+
+def words_of(options: argparse.Namespace) -> list[str]:
+    """The arguments for a reader's machine: the folder of the data is theirs."""
+    words = list(options.sets)
+    for name, value in vars(options).items():
+        if name != "sets" and value is not None:
+            words += [f"--{name.replace('_', '-')}", "FOLDER" if name == "data_dir" else str(value)]
+    return words
 
 
 def as_file(path: Path) -> Path:

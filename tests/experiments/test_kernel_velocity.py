@@ -33,10 +33,11 @@ def test_writes_velocities_and_a_picture(experiment, tmp_path, monkeypatch):
     path = tmp_path / "set.safetensors"
     DistilledSet(images, np.arange(3, dtype=np.int32), metadata).save(path)
     words = [f"noise={path}", "--data", "digits", "--probe", "4", "--width", "4"]
-    words += ["--steps", "6", "--every", "2", "--networks", "2"]
+    words += ["--steps", "6", "--every", "2", "--networks", "2", "--data-dir", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["kernel_velocity.py", *words])
     assert experiment.main() == 0
     report = json.loads((tmp_path / "kernel_velocity" / "digits.json").read_text())
+    assert "--data digits --data-dir FOLDER --probe 4 --steps 6" in report["command"]
     velocity = np.array(report["velocity"]["noise"])
     assert velocity.shape == (2, 3) and (velocity > 0).all() and report["steps"] == [0, 2, 4]
     assert (tmp_path / "kernel_velocity" / "digits.png").stat().st_size > 1000
