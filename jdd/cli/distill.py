@@ -137,6 +137,7 @@ class Session:
                 total=self.total,
                 stops=evaluation_steps(self.experiment),
                 keep=self._images,
+                updates=self.experiment.method.updates,
                 hooks=loop.Hooks(
                     self._report, self._evaluate, self._save, lambda: self.interrupt.asked
                 ),
@@ -317,7 +318,7 @@ class Session:
                         sum(r["score"]["seconds"] for r in metrics if "score" in r), 3
                     ),
                 },
-                f"{self.unit}s": self.total,
+                "updates": self.experiment.method.updates(state),
                 **self._schedule(state),
                 "network": self.experiment.model.name,
                 "eval_network": self.experiment.eval_model.name,

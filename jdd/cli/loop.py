@@ -100,6 +100,7 @@ def run_steps(
     total: int,
     stops: Sequence[int],
     keep: Callable[[Any], np.ndarray],
+    updates: Callable[[Any], int],
     hooks: Hooks,
     save_seconds: float,
     dispatch_seconds: float = 4.0,
@@ -116,6 +117,7 @@ def run_steps(
       total: steps of the whole run.
       stops: steps to stop at; the state is saved there.
       keep: ``keep(state)``, finite as long as all is well; the last good one survives divergence.
+      updates: ``updates(state)``, image updates so far: what takes time, where some steps do nothing.
       hooks: what happens in between.
       save_seconds: how often to save.
       dispatch_seconds: how long a dispatch should last.
@@ -130,7 +132,7 @@ def run_steps(
     ends = sorted({stop for stop in stops if 0 <= stop <= total} | {total})
     pace = Pace(dispatch_seconds)
     saved_at = time.monotonic()
-    good = keep(state)
+    good, before = keep(state), updates(state)
     if step in ends:
         hooks.at_stop(step, state)
     while step < total:
@@ -144,7 +146,9 @@ def run_steps(
         if len(bad) or not np.isfinite(kept).all():
             raise Diverged(step + (int(bad[0]) + 1 if len(bad) else n), step, good)
         step, good = step + n, kept
-        pace.measured(n, seconds)
+        done, before = updates(state) - before, updates(state)
+        if done:
+            pace.measured(done, seconds)
         hooks.report(Report(step, losses, seconds))
         stopping = hooks.interrupted()
         if step == end or stopping or time.monotonic() - saved_at >= save_seconds:

@@ -149,7 +149,7 @@ def cafe(
     over_classes: Over = None,
     norm_policy: NormPolicy | None = None,
 ) -> Method:
-    """CAFE with its dynamic bi-level schedule; one step is one network.
+    """CAFE with its dynamic bi-level schedule; one step is one image update, see `query_matching`.
 
     Args:
       model: the architecture; any that offers ``features``.
@@ -176,7 +176,7 @@ def cafe(
     Reference: CAFE (Wang et al., CVPR 2022). Deviations: see `query_rule`; 2000 networks, not 2001.
 
     >>> from jdd.nn import convnet
-    >>> cafe(convnet(10, (28, 28, 1)), 1).loops.total_steps
+    >>> cafe(convnet(10, (28, 28, 1)), 1).loops.networks
     2000
     """
     rule = rule or query_rule(model.num_classes)

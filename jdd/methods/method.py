@@ -74,6 +74,10 @@ class Schedule(Protocol):
         ...
 
 
+def _steps(state: Any) -> int:
+    return int(state.step)
+
+
 class Method(NamedTuple):
     """A method as two pure functions.
 
@@ -83,6 +87,7 @@ class Method(NamedTuple):
       step: ``step(state, table) -> (state, metrics)``.
       decode: ``decode(state) -> (images [C, m, H, W, ch], labels [C, m])``.
       loops: how long a run is; ``loops.total_steps`` steps are a whole one.
+      updates: ``updates(state) -> int``, image updates so far, where a step need not be one.
       summary: ``summary(state) -> {name: number}``, what a run reports of its schedule besides; None
         where there is nothing to say.
     """
@@ -92,4 +97,5 @@ class Method(NamedTuple):
     step: Callable[[Any, ClassTable], tuple[Any, Metrics]]
     decode: Callable[[Any], tuple[Array, Array]]
     loops: Schedule
+    updates: Callable[[Any], int] = _steps
     summary: Callable[[Any], dict[str, float]] | None = None

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import Array
+from jax import Array, lax
 
 from jdd.data.table import ClassTable, draw_indices
 from jdd.evaluate import class_accuracies
@@ -19,7 +19,7 @@ from jdd.matching import Stage
 from jdd.methods.image_update import ImageUpdate
 from jdd.methods.method import MatchingState, Method, Metrics
 from jdd.methods.norm_policy import NormPolicy
-from jdd.methods.query_rule import QueryRule, Visit, visit
+from jdd.methods.query_rule import QueryRule, Visit, turn
 from jdd.nn import Model
 from jdd.nn.model import Variables
 from jdd.synthetic import Parametrisation
@@ -30,7 +30,7 @@ from jdd.training import Augment, SGDRecipe, train_epochs
     jax.tree_util.register_dataclass,
     data_fields=[
         *(field.name for field in dataclasses.fields(MatchingState)),
-        *("updates", "epochs", "capped_networks", "capped_trainings"),
+        *("loss", "visit", "updates", "epochs", "capped_trainings", "is_capped"),
     ],
     meta_fields=[],
 )
@@ -39,16 +39,24 @@ class QueryState(MatchingState):
     """A `MatchingState` that remembers how long its networks lasted.
 
     Attributes:
+      loss: of the last image update, per class.
+      visit: how far the current network is.
       updates: int32 ``[K]``, image updates of each network.
       epochs: int32 ``[K]``, epochs that each network trained.
-      capped_networks: int32, networks that were left because of the cap.
-      capped_trainings: int32, trainings between two updates that were ended by the cap.
+      capped_trainings: int32 ``[K]``, its trainings between two updates that were ended by the cap.
+      is_capped: bool ``[K]``, whether it was left because of the cap.
     """
 
+    loss: Array
+    visit: Visit
     updates: Array
     epochs: Array
-    capped_networks: Array
     capped_trainings: Array
+    is_capped: Array
+
+
+# What is noted of each network, in the state and in its `Visit`.
+_EACH = ("updates", "epochs", "capped_trainings", "is_capped")
 
 
 def query_matching(
@@ -68,9 +76,10 @@ def query_matching(
 ) -> Method:
     """Matches synthetic and real batches on fresh networks, each for as long as it has something to say.
 
-    One ``step`` is one network: image updates and epochs of training on the synthetic set in turn,
-    both ended by queries of fresh real training images (``QueryRule``), all on the device. Queries
-    are never augmented; a class with fewer images than a query asks for gives all it has.
+    One ``step`` is one image update and the training on the synthetic set that follows, ended by
+    queries of fresh real training images (``QueryRule``), all on the device. A network has
+    ``rule.max_updates`` steps; those after it was left do nothing, in no time. Queries are never
+    augmented; a class with fewer images than a query asks for gives all it has.
 
     Args:
       name: of the method.
@@ -87,8 +96,8 @@ def query_matching(
       rate: ``rate(network)``, a factor on the optimiser's steps; None for 1.
 
     Returns:
-      The method; its reported loss is the mean over a network's updates, per class, and its summary
-      says how many updates and epochs networks had, and how often a cap ended them.
+      The method; its reported loss is per class, of the last image update where a step does nothing.
+      Its summary says how many updates and epochs networks had, and how often a cap ended them.
 
     Raises:
       ValueError: if real_batch is below 1; from ``init``, if the table has other classes or images
@@ -108,11 +117,12 @@ def query_matching(
     ...     optimizer=optax.adam(1e-2),
     ...     rule=methods.query_rule(10, networks=5),
     ... )
-    >>> method.loops.total_steps
-    5
+    >>> method.loops.total_steps  # 5 networks of at most 50 updates
+    250
     """
+    rate_at = None if rate is None else lambda step: rate(step // rule.max_updates)
     change = ImageUpdate(
-        name, model, objective, synthetic, start, optimizer, real_batch, norm_policy, rate
+        name, model, objective, synthetic, start, optimizer, real_batch, norm_policy, rate_at
     )
     train = functools.partial(_epoch, change, net_recipe or SGDRecipe(), net_augment)
 
@@ -127,39 +137,48 @@ def query_matching(
         # Each in a buffer of its own: a run donates its state.
         return QueryState(
             **fields,
+            loss=jnp.float32(0),
+            visit=Visit.begin(rule),
             updates=jnp.zeros(rule.networks, jnp.int32),
             epochs=jnp.zeros(rule.networks, jnp.int32),
-            capped_networks=jnp.int32(0),
-            capped_trainings=jnp.int32(0),
+            capped_trainings=jnp.zeros(rule.networks, jnp.int32),
+            is_capped=jnp.zeros(rule.networks, bool),
         )
 
     def step(state: QueryState, table: ClassTable) -> tuple[QueryState, Metrics]:
-        keys = jax.random.split(jax.random.fold_in(state.key, state.step), 4)
-        state = dataclasses.replace(state, network=model.init(keys[0]))
+        network, of_network = jnp.divmod(state.step, rule.max_updates)
+        keys = jax.random.split(jax.random.fold_in(state.key, network), 4)
 
-        def update(carry: tuple[QueryState, Array], i: Array) -> tuple[QueryState, Array]:
-            state, total = carry
+        def begun() -> QueryState:
+            return dataclasses.replace(state, network=model.init(keys[0]), visit=Visit.begin(rule))
+
+        state = lax.cond(of_network == 0, begun, lambda: state)
+        state = lax.cond(state.visit.is_left, lambda: state, lambda: turned(keys, state, table))
+        return dataclasses.replace(state, step=state.step + 1), Metrics(state.loss)
+
+    def turned(keys: Array, state: QueryState, table: ClassTable) -> QueryState:
+        """After one more update of the current network."""
+
+        def update(state: QueryState, i: Array) -> QueryState:
             each = jax.random.split(jax.random.fold_in(keys[1], i), 4)
             state, value = change.apply(each, state, table)
-            return state, total + value
+            return dataclasses.replace(state, loss=value / table.num_classes)
 
-        def trained(carry: tuple[QueryState, Array], j: Array) -> tuple[QueryState, Array]:
-            state, total = carry
+        def trained(state: QueryState, j: Array) -> QueryState:
             network = train(jax.random.fold_in(keys[2], j), state)
-            return dataclasses.replace(state, network=network), total
+            return dataclasses.replace(state, network=network)
 
-        def query(carry: tuple[QueryState, Array], q: Array) -> tuple[Array, Any]:
+        def query(state: QueryState, q: Array) -> Array:
             drawn = draw_indices(jax.random.fold_in(keys[3], q), table, rule.query)
-            return class_accuracies(model, carry[0].network, table, *drawn), carry
+            return class_accuracies(model, state.network, table, *drawn)
 
-        carry, seen = visit(
-            rule, (state, jnp.float32(0)), update=update, train=trained, query=query
-        )
-        state, total = carry
-        loss = total / (seen.updates * table.num_classes)
-        return _noted(state, seen), Metrics(loss)
+        state, seen = turn(rule, state, state.visit, update=update, train=trained, query=query)
+        at = state.step // rule.max_updates
+        noted = {name: getattr(state, name).at[at].set(getattr(seen, name)) for name in _EACH}
+        return dataclasses.replace(state, visit=seen, **noted)
 
-    return Method(name, init, step, change.decode, rule, _summary)
+    summary = functools.partial(_summary, rule)
+    return Method(name, init, step, change.decode, rule, _updates, summary)
 
 
 def _epoch(
@@ -177,35 +196,27 @@ def _epoch(
     )[0]
 
 
-def _noted(state: QueryState, seen: Visit) -> QueryState:
-    """The state after a network, with what became of it."""
-    return dataclasses.replace(
-        state,
-        step=state.step + 1,
-        updates=state.updates.at[state.step].set(seen.updates),
-        epochs=state.epochs.at[state.step].set(seen.epochs),
-        capped_networks=state.capped_networks + seen.is_capped,
-        capped_trainings=state.capped_trainings + seen.epochs_capped,
-    )
+def _updates(state: QueryState) -> int:
+    return int(state.updates.sum())
 
 
-def _summary(state: QueryState) -> dict[str, float]:
+def _summary(rule: QueryRule, state: QueryState) -> dict[str, float]:
     """How long the networks so far lasted."""
-    networks = int(state.step)
+    networks = int(state.step) // rule.max_updates
     if not networks:
         return {}
-    updates, epochs = (np.asarray(each)[:networks] for each in (state.updates, state.epochs))
+    each = {name: np.asarray(getattr(state, name))[:networks] for name in _EACH}
     # Every update of a network is followed by training, but the last.
-    trainings = int((updates - 1).sum())
+    trainings = int((each["updates"] - 1).sum())
     found: dict[str, float] = {"networks": networks}
-    for name, values in (("updates", updates), ("epochs", epochs)):
-        low, middle, high = (float(np.quantile(values, q)) for q in (0.25, 0.5, 0.75))
+    for name in ("updates", "epochs"):
+        low, middle, high = (float(np.quantile(each[name], q)) for q in (0.25, 0.5, 0.75))
         found |= {
-            f"{name}_mean": float(values.mean()),
+            f"{name}_mean": float(each[name].mean()),
             f"{name}_quartile_1": low,
             f"{name}_median": middle,
             f"{name}_quartile_3": high,
         }
-    found["share_of_networks_capped"] = int(state.capped_networks) / networks
-    found["share_of_trainings_capped"] = int(state.capped_trainings) / max(1, trainings)
+    found["share_of_networks_capped"] = float(each["is_capped"].mean())
+    found["share_of_trainings_capped"] = int(each["capped_trainings"].sum()) / max(1, trainings)
     return found

@@ -48,18 +48,18 @@ class QueryRule(NamedTuple):
 
     @property
     def steps_per_network(self) -> int:
-        """A step is a whole network: how many updates it takes is known afterwards."""
-        return 1
+        """A step is one image update, or nothing where the network was left before its cap."""
+        return self.max_updates
 
     @property
     def total_steps(self) -> int:
-        """Networks of the whole run."""
-        return self.networks
+        """Image updates of a run that never leaves a network before its cap."""
+        return self.networks * self.max_updates
 
     @property
     def unit(self) -> str:
         """What one step is, for reports."""
-        return "network"
+        return "step"
 
     def describe(self) -> str:
         """One line for reports."""
@@ -222,75 +222,100 @@ class Window(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """What became of one network.
+    """How far a network is.
 
     Attributes:
+      window: of the queries after its image updates.
       updates: int32, image updates.
       epochs: int32, epochs of training.
-      epochs_capped: int32, how often training was ended by ``max_epochs``.
+      capped_trainings: int32, how often training was ended by ``max_epochs``.
       is_capped: whether the network was left because of ``max_updates``.
+      is_left: whether it was left.
     """
 
+    window: Window
     updates: Array
     epochs: Array
-    epochs_capped: Array
+    capped_trainings: Array
     is_capped: Array
+    is_left: Array
+
+    @classmethod
+    def begin(cls, rule: QueryRule) -> Visit:
+        """Of a fresh network; each in a buffer of its own, for a run donates its state."""
+        return cls(
+            Window.empty(rule),
+            updates=jnp.int32(0),
+            epochs=jnp.int32(0),
+            capped_trainings=jnp.int32(0),
+            is_capped=jnp.bool(False),
+            is_left=jnp.bool(False),
+        )
 
 
-def visit(
+def turn(
     rule: QueryRule,
     carry: Any,
+    seen: Visit,
     *,
     update: Callable[[Any, Array], Any],
     train: Callable[[Any, Array], Any],
-    query: Callable[[Any, Array], tuple[Array, Any]],
+    query: Callable[[Any, Array], Array],
 ) -> tuple[Any, Visit]:
-    """Runs one network through the rule: two nested while loops on the device, no host in between.
+    """One image update, its query, and the training until the network has moved, if it is not left.
+
+    All on the device: a while loop, no host in between.
 
     Args:
       rule: the rule.
       carry: whatever the three functions work on.
+      seen: how far the network is, which was not left.
       update: ``update(carry, i) -> carry``, the i-th image update.
       train: ``train(carry, j) -> carry``, the j-th epoch of training, counted over all updates.
-      query: ``query(carry, q) -> (accuracies [C], carry)``, the q-th query, counted over all.
+      query: ``query(carry, q) -> accuracies [C]``, the q-th query, counted over all.
 
     Returns:
-      The carry, and what became of the network.
+      The carry, and how far the network is now.
     """
+    carry = update(carry, seen.updates)
+    seen = seen._replace(updates=seen.updates + 1)
+    accuracies = query(carry, seen.updates + seen.epochs - 1)
+    window = seen.window.push(rule, accuracies)
+    exhausted = is_exhausted(rule, window)
+    capped = (seen.updates >= rule.max_updates) & ~exhausted
+    seen = seen._replace(window=window, is_capped=capped, is_left=exhausted | capped)
 
-    def epoch(inside: tuple[Any, Visit, Window, Array]) -> tuple[Any, Visit, Window, Array]:
-        carry, seen, window, done = inside
-        carry = train(carry, seen.epochs)
-        seen = seen._replace(epochs=seen.epochs + 1)
-        accuracies, carry = query(carry, seen.updates + seen.epochs - 1)
-        return carry, seen, window.push(rule, accuracies), done + 1
+    def trained() -> tuple[Any, Visit]:
+        return _train(rule, carry, seen, train, query)
 
-    def trains_on(inside: tuple[Any, Visit, Window, Array]) -> Array:
-        _, _, window, done = inside
+    return lax.cond(seen.is_left, lambda: (carry, seen), trained)
+
+
+def _train(
+    rule: QueryRule,
+    carry: Any,
+    seen: Visit,
+    train: Callable[[Any, Array], Any],
+    query: Callable[[Any, Array], Array],
+) -> tuple[Any, Visit]:
+    """Epochs of training until a window of its own says that the network has moved, or to the cap."""
+
+    def goes_on(inside: tuple[Any, Array, Window]) -> Array:
+        _, done, window = inside
         return (done < rule.max_epochs) & ~has_moved(rule, window)
 
-    def trained(carry: Any, seen: Visit) -> tuple[Any, Visit]:
-        start = (carry, seen, Window.empty(rule), jnp.int32(0))
-        carry, seen, window, _ = lax.while_loop(trains_on, epoch, start)
-        capped = seen.epochs_capped + ~has_moved(rule, window)
-        return carry, seen._replace(epochs_capped=capped)
+    def epoch(inside: tuple[Any, Array, Window]) -> tuple[Any, Array, Window]:
+        carry, done, window = inside
+        carry = train(carry, seen.epochs + done)
+        accuracies = query(carry, seen.updates + seen.epochs + done)
+        return carry, done + 1, window.push(rule, accuracies)
 
-    def one(outside: tuple[Any, Visit, Window, Array]) -> tuple[Any, Visit, Window, Array]:
-        carry, seen, window, _ = outside
-        carry = update(carry, seen.updates)
-        seen = seen._replace(updates=seen.updates + 1)
-        accuracies, carry = query(carry, seen.updates + seen.epochs - 1)
-        window = window.push(rule, accuracies)
-        is_capped = (seen.updates >= rule.max_updates) & ~is_exhausted(rule, window)
-        seen = seen._replace(is_capped=is_capped)
-        is_left = is_exhausted(rule, window) | is_capped
-        carry, seen = lax.cond(is_left, lambda c, s: (c, s), trained, carry, seen)
-        return carry, seen, window, is_left
-
-    zero = jnp.int32(0)
-    start = (carry, Visit(zero, zero, zero, jnp.bool(False)), Window.empty(rule), jnp.bool(False))
-    carry, seen, _, _ = lax.while_loop(lambda outside: ~outside[3], one, start)
-    return carry, seen
+    start = (carry, jnp.int32(0), Window.empty(rule))
+    carry, done, window = lax.while_loop(goes_on, epoch, start)
+    return carry, seen._replace(
+        epochs=seen.epochs + done,
+        capped_trainings=seen.capped_trainings + ~has_moved(rule, window),
+    )
 
 
 def is_exhausted(rule: QueryRule, window: Window) -> Array:

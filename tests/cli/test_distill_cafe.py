@@ -1,4 +1,4 @@
-"""``jdd distill cafe``: a run whose steps are networks, from beginning to end, stopped and resumed."""
+"""``jdd distill cafe``: a run whose networks decide how long they last, stopped inside one and resumed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def test_a_run_reports_its_schedule_and_goes_on_where_it_stopped(cli, tmp_path, 
     outcome = cli("distill", "cafe", *TINY, "--out", whole)
     assert outcome.code == 0, outcome.err
     assert "4 networks, each left when 2 queries of 8 images per class range" in outcome.out
-    assert "network 4/4: loss" in outcome.err
+    assert "step 12/12: loss" in outcome.err
     assert "updates mean" in outcome.out and "share of networks capped" in outcome.out
     result = json.loads((whole / "result.json").read_text())
-    assert result["networks"] == 4 and result["schedule"]["networks"] == 4
+    assert result["updates"] == 4 * result["schedule"]["updates_mean"]
+    assert result["schedule"]["networks"] == 4
     assert 2 <= result["schedule"]["updates_mean"] <= 3
     options = json.loads((whole / "config.json").read_text())["options"]
     assert options["max_updates"] == 3 and "updates" not in options
@@ -38,7 +39,7 @@ def test_a_run_reports_its_schedule_and_goes_on_where_it_stopped(cli, tmp_path, 
 
     def dying(self, record):
         append(self, record)
-        if record.get("step") == 2:
+        if record.get("step") == 5:  # the second update of the second network
             raise Killed
 
     monkeypatch.setattr(RunDirectory, "append", dying)

@@ -11,7 +11,8 @@ from jdd.cli import loop
 class Recorder:
     """A run whose state is its step; what the hooks were called with."""
 
-    def __init__(self, *, interrupt_at=None, bad_from=None, bad_image_from=None):
+    def __init__(self, *, interrupt_at=None, bad_from=None, bad_image_from=None, updates=None):
+        self.updates = updates
         self.interrupt_at, self.bad_from, self.bad_image_from = (
             interrupt_at,
             bad_from,
@@ -39,6 +40,7 @@ class Recorder:
             total=total,
             stops=stops,
             keep=self.keep,
+            updates=self.updates or int,
             hooks=loop.Hooks(
                 self.reports.append,
                 lambda step, state: self.stops.append((step, state)),
@@ -101,6 +103,15 @@ def test_images_that_are_not_finite_are_divergence_too():
     with pytest.raises(loop.Diverged) as caught:
         recorder.run(stops=[5], dispatch_seconds=0.0)
     assert (caught.value.step, caught.value.good_step) == (6, 5)
+
+
+def test_steps_that_do_nothing_do_not_set_the_pace():
+    recorder = Recorder(updates=lambda state: min(state, 3) + max(0, state - 40))
+    recorder.run(total=80, dispatch_seconds=0.0)
+    assert {len(report.losses) for report in recorder.reports} == {1}
+    slow = Recorder(updates=lambda state: 0)
+    slow.run(total=6)
+    assert [len(report.losses) for report in slow.reports] == [1] * 6
 
 
 def test_pace_follows_the_measured_speed():

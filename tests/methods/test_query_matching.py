@@ -43,7 +43,9 @@ def make(rule=None, model=None, **options):
     return cafe(model, 2, rule=rule, real_batch=6, **options)
 
 
-def run(method, table, steps=3, seed=0):
+def run(method, table, seed=0):
+    """All steps of all networks."""
+    steps = method.loops.total_steps
     return advance(method, steps)(method.init(jax.random.key(seed), table), table, steps)
 
 
@@ -64,7 +66,7 @@ def test_networks_are_visited_within_the_caps(table, strategy):
     assert (updates >= 3).all() and (updates <= 5).all()
     # A window of three is full after three epochs at the earliest; the last update is not followed by any.
     assert (3 * (updates - 1) <= epochs).all() and (epochs <= 4 * (updates - 1)).all()
-    assert int(state.step) == 3
+    assert int(state.step) == 15 and bool(state.visit.is_left)
     again, _ = run(method, table)
     assert all(map(np.array_equal, leaves(state), leaves(again)))
     assert method.summary is not None
@@ -79,8 +81,8 @@ def test_networks_are_visited_within_the_caps(table, strategy):
 def test_dispatches_of_any_length_give_the_same_bits(table):
     method = make()
     whole, _ = run(method, table)
-    program, state = advance(method, 3), method.init(jax.random.key(0), table)
-    for n in (1, 2):
+    program, state = advance(method, 15), method.init(jax.random.key(0), table)
+    for n in (1, 8, 6):
         state, _ = program(state, table, n)
     assert all(map(np.array_equal, leaves(whole), leaves(state)))
     assert program.program._cache_size() == 1
@@ -88,17 +90,24 @@ def test_dispatches_of_any_length_give_the_same_bits(table):
 
 def test_a_rule_that_is_never_met_is_ended_by_its_caps(table):
     rule = query_rule(3, networks=2, window=2, query=16, max_updates=4, max_epochs=3)
-    state, _ = run(make(rule._replace(outer=0.0, inner=2.0)), table, steps=2)
+    state, _ = run(make(rule._replace(outer=0.0, inner=2.0)), table)
     np.testing.assert_array_equal(state.updates, [4, 4])
     np.testing.assert_array_equal(state.epochs, [9, 9])
-    assert (int(state.capped_networks), int(state.capped_trainings)) == (2, 6)
+    np.testing.assert_array_equal(state.is_capped, [True, True])
+    np.testing.assert_array_equal(state.capped_trainings, [3, 3])
 
 
 def test_a_rule_that_is_always_met_takes_one_window(table):
-    rule = query_rule(3, networks=1, window=4, query=16)
-    state, _ = run(make(rule._replace(outer=2.0, inner=-1.0)), table, steps=1)
+    rule = query_rule(3, networks=1, window=4, query=16, max_updates=9)
+    method = make(rule._replace(outer=2.0, inner=-1.0))
+    state, losses = run(method, table)
     assert (int(state.updates[0]), int(state.epochs[0])) == (4, 3 * 4)
-    assert not int(state.capped_networks) and not int(state.capped_trainings)
+    assert not state.is_capped[0] and not state.capped_trainings[0]
+    # The five steps that were left do nothing, and report the last loss.
+    assert len(set(losses[:4].tolist())) == 4 and set(losses[3:9].tolist()) == {float(losses[3])}
+    early, _ = advance(method, 9)(method.init(jax.random.key(0), table), table, 4)
+    assert all(map(np.array_equal, leaves(early.network), leaves(state.network)))
+    assert np.array_equal(method.decode(early)[0], method.decode(state)[0])
 
 
 def test_the_first_update_is_the_gradient_of_the_objective(table):
@@ -137,7 +146,7 @@ def test_the_rate_falls_by_network(table):
 
     def move(network):
         """How far the images move, with the randomness of one step and the rate of another."""
-        at = dataclasses.replace(state, step=jnp.int32(network))
+        at = dataclasses.replace(state, step=jnp.int32(network * rule.max_updates))
         return float(jnp.linalg.norm(method.decode(step(at, table)[0])[0] - method.decode(at)[0]))
 
     # Steps differ in their draws too; the rate halves at 6, 8 and 9 of 10 networks.
@@ -155,7 +164,7 @@ def test_the_rate_falls_by_network(table):
 )
 def test_the_papers_rules_run_on_other_networks_and_class_counts(table, rule, model):
     short = rule._replace(window=2, query=8, max_updates=3, max_epochs=2)
-    state, losses = run(make(short, model), table, steps=1)
+    state, losses = run(make(short, model), table)
     assert np.isfinite(losses).all() and int(state.updates[0]) >= 2
 
 
@@ -166,7 +175,7 @@ def test_a_class_smaller_than_a_query_gives_all_it_has():
     rule = query_rule(2, networks=1, window=2, query=8, max_updates=2, max_epochs=2)
     model = convnet(2, SHAPE, width=4, depth=1)
     method = cafe(model, 1, rule=rule, real_batch=6)
-    state, losses = run(method, uneven, steps=1)
+    state, losses = run(method, uneven)
     assert np.isfinite(losses).all() and np.isfinite(method.decode(state)[0]).all()
 
 
@@ -197,6 +206,6 @@ def test_refusals(table):
         cafe_objective(layer_weights=[0.0, 0.0], discrimination_weight=0.0)
     with pytest.raises(ValueError, match="one weight for each layer"):
         method = cafe(model, 2, layer_weights=[1.0] * 7, rule=query_rule(3, networks=1))
-        run(method, table, steps=1)
+        run(method, table)
     with pytest.raises(ValueError, match="networks must be at least 1"):
         cafe_rate(0)

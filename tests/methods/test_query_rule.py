@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jdd.methods import original_query_rule, query_rule
-from jdd.methods.query_rule import Window, has_moved, is_exhausted, visit
+from jdd.methods.query_rule import Visit, Window, has_moved, is_exhausted, turn
 
 RULES = {"official": original_query_rule, "corrected": functools.partial(query_rule, 10)}
 SCRIPTS = [f"s{i}" for i in range(6)]
@@ -55,26 +55,25 @@ def play(rule, accuracies):
     """Visits a network whose queries are scripted; the last row repeats."""
     rows = jnp.asarray(accuracies, jnp.float32)
 
-    def update(carry, i):
-        asked, each = carry
-        return asked, each
+    def one(inside):
+        """The carry counts updates and epochs itself."""
+        return turn(
+            rule,
+            *inside,
+            update=lambda carry, i: carry.at[0].add(jnp.where(i == carry[0], 1, -(10**6))),
+            train=lambda carry, j: carry.at[1].add(jnp.where(j == carry[1], 1, -(10**6))),
+            # A query is asked once, after each update and each epoch, in order.
+            query=lambda carry, q: jnp.where(
+                q == carry.sum() - 1, rows[jnp.minimum(q, len(rows) - 1)], jnp.nan
+            ),
+        )
 
-    def train(carry, j):
-        asked, each = carry
-        return asked, each.at[-1].add(1)
-
-    def query(carry, q):
-        asked, each = carry
-        # A query is asked once, in order.
-        asked = jnp.where(asked == q, asked + 1, -(10**6))
-        return rows[jnp.minimum(q, len(rows) - 1)], (asked, each)
-
-    start = (jnp.int32(0), jnp.zeros(1, jnp.int32))
-    (asked, epochs), seen = jax.jit(
-        lambda: visit(rule, start, update=update, train=train, query=query)
+    start = (jnp.zeros(2, jnp.int32), Visit.begin(rule))
+    counted, seen = jax.jit(
+        lambda: jax.lax.while_loop(lambda inside: ~inside[1].is_left, one, start)
     )()
-    assert int(asked) == int(seen.updates + seen.epochs) and int(epochs[0]) == int(seen.epochs)
-    return jax.tree.map(int, seen)
+    assert counted.tolist() == [seen.updates, seen.epochs]
+    return jax.tree.map(int, seen._replace(window=None))
 
 
 @pytest.mark.parametrize("kind", RULES)
@@ -86,18 +85,18 @@ def test_loops_end_where_the_originals_do(reference, name, kind):
     if arrays[f"{kind}.terminated"]:
         seen = play(rule_of(kind, arrays, max_updates=10**6, max_epochs=10**6), accuracies)
         assert (seen.updates, seen.epochs) == (total, epochs)
-        assert not seen.is_capped and not seen.epochs_capped
+        assert not seen.is_capped and not seen.capped_trainings
     else:  # it never ends: the caps end it
         seen = play(rule_of(kind, arrays, max_updates=3, max_epochs=20), accuracies)
         assert (seen.updates, seen.epochs) == (3, 40)
-        assert seen.is_capped and seen.epochs_capped == 2
+        assert seen.is_capped and seen.capped_trainings == 2
 
 
 def test_caps_and_the_rule_at_the_same_query():
     flat = np.full((40, 10), 0.5)
     # Ten equal values exhaust the network at the tenth update, which is also the last allowed.
     seen = play(query_rule(10, max_updates=10, max_epochs=1), flat)
-    assert (seen.updates, seen.epochs, seen.epochs_capped) == (10, 9, 9)
+    assert (seen.updates, seen.epochs, seen.capped_trainings) == (10, 9, 9)
     assert not seen.is_capped
 
 
