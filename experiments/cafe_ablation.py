@@ -4,18 +4,22 @@
 
     full             layers and discrimination under the query-driven schedule
     layer1 .. layer3 only that block's output is aligned (with CAFE's weight for the others 0)
-    layer4           only the pooled output of the last block, which is also the embedding
+    layer4           only the pooled output of the last block, which is also the embedding: aligned twice, as in full
     alignment        all layers, no discrimination
-    fixed            the full objective, DC's loops (at IPC 1 one update per network, which is never trained)
+    discrimination   no layers
+    fixed            the full objective under fixed loops: as many updates of each network, and epochs between them, as
+                     full had on average (so full has to be there first)
 
 Discrimination stays on where a layer is alone. A layer that is alone has weight 1. --networks is the budget of all (the
-paper: 2000). Runs lie in runs/, are resumed by the same command, and what is kept goes to
-experiments/results/cafe_ablation/. ConvNet-3; evaluation by CAFE's protocol.
+paper: 2000), --query images of each class answer a query (the paper: 128; queries are most of a run's time). Runs lie in
+runs/, are resumed by the same command, and what is kept goes to experiments/results/cafe_ablation/. ConvNet-3; evaluation
+by CAFE's protocol.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -32,6 +36,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "full": ("cafe", ()),
     **{f"layer{layer}": ("cafe", _alone(layer)) for layer in (1, 2, 3, 4)},
     "alignment": ("cafe", ("--discrimination", "0")),
+    "discrimination": ("cafe", ("--layer-weights", "0", "0", "0", "0", "0")),
     "fixed": ("cafe-fixed", ()),
 }
 
@@ -44,26 +49,45 @@ def main() -> int:
     parser.add_argument("--ipc", type=int, default=1)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--networks", type=int, default=2000, help="the budget of each")
+    parser.add_argument("--query", type=int, default=128, help="images per class")
     parser.add_argument("--eval-networks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     options = parser.parse_args()
     for variant in options.variants:
-        cell = f"{options.data}-{variant}-ipc{options.ipc}-networks{options.networks}-seed{options.seed}"
-        kept = RESULTS / "cafe_ablation" / cell
+        kept = RESULTS / "cafe_ablation" / cell(options, variant)
         if (kept / "result.json").exists():
-            print(f"{cell} is there already: skipped")
+            print(f"{kept.name} is there already: skipped")
             continue
         method, more = VARIANTS[variant]
         words = ["distill", method, "--data", options.data, "--data-dir", options.data_dir]
         words += ["--ipc", str(options.ipc), "--seed", str(options.seed), "--eval-every", "0"]
-        words += ["--random", "no"]
-        words += ["--networks", str(options.networks), *more]
+        words += ["--networks", str(options.networks), *more, "--random", "no"]
         words += ["--eval-networks", str(options.eval_networks)]
-        if code := run_cell(words, options.runs / cell, kept):
+        if method == "cafe":
+            words += ["--query", str(options.query)]
+        else:
+            full = RESULTS / "cafe_ablation" / cell(options, "full") / "result.json"
+            if not full.exists():
+                parser.error("fixed takes its loops from full: run that first")
+            words += same_loops(json.loads(full.read_text())["schedule"])
+        if code := run_cell(words, options.runs / cell(options, variant), kept):
             return code
     return 0
+
+
+def cell(options: argparse.Namespace, variant: str) -> str:
+    """What the files of a variant are called."""
+    name = f"{options.data}-{variant}-ipc{options.ipc}-networks{options.networks}"
+    return f"{name}-query{options.query}-seed{options.seed}"
+
+
+def same_loops(schedule: dict[str, float]) -> list[str]:
+    """Fixed loops as long as those of a schedule were on average."""
+    updates = max(2, round(schedule["updates_mean"]))
+    epochs = round(schedule["epochs_mean"] / (schedule["updates_mean"] - 1))
+    return ["--updates", str(updates), "--net-epochs", str(epochs)]
 
 
 if __name__ == "__main__":

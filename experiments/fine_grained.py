@@ -8,9 +8,10 @@ animals do not:
     python experiments/fine_grained.py fashion_mnist_tops --ipc 1 --networks 100 --data-dir FOLDER
     python experiments/fine_grained.py cifar10_animals --ipc 1 10 --methods dcc dsac --data-dir FOLDER
 
-All methods start at real images and have DCC's loops (10 updates of 5 epochs at IPC 1), as in DCC's code: its DC is
-not the DC paper's. --networks K is the budget (the paper: 1000). Runs lie in runs/, are resumed by the same
-command, and what is kept goes to experiments/results/fine_grained/.
+Each set is judged by its own protocol: those of `dsa` and `dsac` with augmentation, those of `dc` and `dcc` without,
+and real images both ways. All methods start at real images and have DCC's loops (10 updates of 5 epochs at IPC 1),
+as in DCC's code: its DC is not the DC paper's. --networks K is the budget (the paper: 1000). Runs lie in runs/, are
+resumed by the same command, and what is kept goes to experiments/results/fine_grained/.
 """
 
 from __future__ import annotations
@@ -68,8 +69,14 @@ def common(options: argparse.Namespace, ipc: int) -> list[str]:
 
 
 def coreset(options: argparse.Namespace, method: str, ipc: int) -> int:
-    """Real images, evaluated under DSA's protocol as the best methods are."""
-    out = RESULTS / "fine_grained" / f"{options.group}-{method}-ipc{ipc}-seed{options.seed}.json"
+    """Real images under both protocols: that of `dc` and `dcc`, and that of `dsa` and `dsac`."""
+    return next((code for p in ("dc", "dsa") if (code := judged(options, method, ipc, p))), 0)
+
+
+def judged(options: argparse.Namespace, method: str, ipc: int, protocol: str) -> int:
+    """Real images under one protocol."""
+    name = f"{options.group}-{method}-{protocol}-ipc{ipc}-seed{options.seed}.json"
+    out = RESULTS / "fine_grained" / name
     if out.exists():
         if json.loads(out.read_text()).get("complete", True):
             print(f"{out.name} is there already: skipped")
@@ -77,7 +84,7 @@ def coreset(options: argparse.Namespace, method: str, ipc: int) -> int:
         out.unlink()  # of a run that was stopped
     out.parent.mkdir(parents=True, exist_ok=True)
     networks = ["--networks", str(options.eval_networks)]
-    words = ["evaluate", method, *common(options, ipc), "--protocol", "dsa", *networks]
+    words = ["evaluate", method, *common(options, ipc), "--protocol", protocol, *networks]
     epochs = [] if method == "random" else ["--coreset-epochs", str(options.coreset_epochs)]
     return jdd([*words, *epochs, "--out", str(out)])
 

@@ -472,6 +472,26 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         lambda t: methods.query_rule(2, max_epochs=0),
         ["max_epochs", "at least 1"],
     ),
+    "cafe with a threshold that is above 1 for so few images": (
+        lambda t: methods.query_rule(2, query=20, inner=0.5),
+        ["inner threshold of 0.5", "2.83 for the 40"],
+    ),
+    "cafe with more steps than can be counted": (
+        lambda t: methods.original_query_rule(max_updates=10**12),
+        ["networks times max_updates", "2147483647"],
+    ),
+    "cafe with a query larger than a class": (
+        lambda t: methods.cafe(t.model, 1).init(KEY, t.table),
+        ["asks for 128 real images per class"],
+    ),
+    "cafe with weights that are not finite": (
+        lambda t: methods.cafe_objective(discrimination_weight=float("nan")),
+        ["finite", "nan"],
+    ),
+    "cafe without layers": (
+        lambda t: methods.cafe_objective(layer_weights=()),
+        ["layer_weights", "none"],
+    ),
     "cafe with fewer query images than synthetic ones": (
         lambda t: methods.cafe(t.model, 3, rule=methods.query_rule(2, query=2)).init(KEY, t.table),
         ["a query has 2 real images", "3 synthetic"],

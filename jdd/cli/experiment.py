@@ -93,7 +93,7 @@ def prepare(command: Distill) -> Experiment:
     )
     model = build(network, dataset, *flags(command.network))
     _check_layers(own, model)
-    decided = make_schedule(dataset.num_classes)
+    decided = make_schedule(dataset)
     given: dict[str, Any] = {
         "loops" if isinstance(decided, methods.Loops) else "rule": decided,
         "start": functools.partial(_start(command.init, model, coreset_epochs), ipc=command.ipc),

@@ -140,7 +140,8 @@ class QueryOptions:
     ] = 0.03
     window: Annotated[int, number("N", "Queries that are compared.")] = 10
     query: Annotated[
-        int | None, chosen("IMAGES", "128; on digits 32", "Real images per class in a query.")
+        int | None,
+        chosen("IMAGES", "128, or a quarter of a class", "Real images per class in a query."),
     ] = None
     max_updates: Annotated[int, number("T", "Image updates of a network at most.")] = 50
     max_epochs: Annotated[int, number("EPOCHS", "Epochs between two updates at most.")] = 100

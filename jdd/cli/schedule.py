@@ -6,23 +6,29 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from jdd import methods
+from jdd import data, methods
 from jdd.cli.commands import Cafe, Distill, FixedLoops
 from jdd.cli.errors import blame, require
 from jdd.cli.options import QueryOptions
 from jdd.names import one_of
 
 _LEAST = {"window": 2, "query": 1, "max_updates": 1, "max_epochs": 1}
-# A query of 128 would be nearly all of a class of the digits: drawn again it answers the same, its accuracy does not
-# range over anything, and every training goes on to its cap.
-_QUERY = {"digits": 32}
 _USUAL_QUERY = 128
 
 
-def query_images(command: Cafe, dataset: str) -> int:
-    """Real images per class in a query: as given, or the paper's; on digits fewer."""
-    given = command.query.query
-    return _QUERY.get(dataset, _USUAL_QUERY) if given is None else given
+def query_images(command: Cafe, smallest: int) -> int:
+    """Real images per class in a query: as given, or the paper's, but at most a quarter of a class.
+
+    The same images drawn again answer the same: with a large part of its class in each, a query's
+    accuracy ranges over nothing, and every training goes on to its cap.
+    """
+    usual = min(_USUAL_QUERY, max(smallest // 4, command.ipc))
+    given = usual if command.query.query is None else command.query.query
+    few = f"must be at least the {command.ipc} synthetic images per class, got {given}"
+    require(given >= command.ipc, "--query", few)
+    many = f"must be at most {smallest}, the images of the smallest class, got {given}"
+    require(given <= smallest, "--query", many)
+    return given
 
 
 def networks(command: Distill, dataset: str) -> int:
@@ -53,26 +59,28 @@ def loops(command: FixedLoops, dataset: str) -> methods.Loops:
     return found
 
 
-def maker(command: Distill, dataset: str) -> Callable[[int], methods.Loops | methods.QueryRule]:
-    """What makes the schedule, given the number of classes.
+def maker(
+    command: Distill, dataset: str
+) -> Callable[[data.Dataset], methods.Loops | methods.QueryRule]:
+    """What makes the schedule, given the data set; all that can be checked without it is checked.
 
     Raises:
       UsageError: for a value that is not possible.
     """
     if isinstance(command, Cafe):
-        return _rule_maker(command, dataset)
+        return _rule_maker(command, networks(command, dataset))
     assert isinstance(command, FixedLoops), "a method has fixed loops or a query rule"
     found = loops(command, dataset)
-    return lambda num_classes: found
+    return lambda loaded: found
 
 
-def _rule_maker(command: Cafe, dataset: str) -> Callable[[int], methods.QueryRule]:
-    """What makes the query rule, given the number of classes.
+def _rule_maker(command: Cafe, networks: int) -> Callable[[data.Dataset], methods.QueryRule]:
+    """What makes the query rule, given the data set.
 
     Raises:
       UsageError: for a value that is not possible.
     """
-    query = dataclasses.replace(command.query, query=query_images(command, dataset))
+    query = command.query
     rules: dict[str, Callable[..., methods.QueryRule]] = {
         "corrected": methods.query_rule,
         "original": lambda num_classes, **numbers: methods.original_query_rule(**numbers),
@@ -83,13 +91,15 @@ def _rule_maker(command: Cafe, dataset: str) -> Callable[[int], methods.QueryRul
         require(0 < threshold < 1, f"--{name}", f"must be between 0 and 1, got {threshold}")
     for name, least in _LEAST.items():
         value, option = getattr(query, name), f"--{name.replace('_', '-')}"
-        require(value >= least, option, f"must be at least {least}, got {value}")
-    ipc = command.ipc
-    assert query.query is not None
-    short = f"must be at least the {ipc} synthetic images per class, got {query.query}"
-    require(query.query >= ipc, "--query", short)
-    numbers = {k: v for k, v in dataclasses.asdict(query).items() if k != "rule"}
-    return lambda num_classes: make(num_classes, networks=networks(command, dataset), **numbers)
+        require(value is None or value >= least, option, f"must be at least {least}, got {value}")
+
+    def made(loaded: data.Dataset) -> methods.QueryRule:
+        numbers = {k: v for k, v in dataclasses.asdict(query).items() if k != "rule"}
+        numbers["query"] = query_images(command, int(loaded.class_counts().min()))
+        with blame("--outer", "--inner", "--max-updates", "--max-epochs"):
+            return make(loaded.num_classes, networks=networks, **numbers)
+
+    return made
 
 
 def record(found: methods.Loops | methods.QueryRule, query: QueryOptions | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -94,13 +95,17 @@ def cafe_objective(
     >>> print(value_of(objective, Pair(batch, batch), context))
     0.0
     """
-    weights = cafe_layer_weights if layer_weights is None else tuple(layer_weights)
-    given = (*(layer_weights or (1.0,)), discrimination_weight)
-    if min(given) < 0 or not any(given):
-        raise ValueError(f"weights must be at least 0, and not all of them 0, got {given}")
+    own = None if layer_weights is None else tuple(float(weight) for weight in layer_weights)
+    given = (*((1.0,) if own is None else own), discrimination_weight)
+    if not all(0 <= weight < math.inf for weight in given) or not any(given):
+        raise ValueError(
+            f"weights must be at least 0 and finite, and not all of them 0, got {given}"
+        )
+    if own == ():
+        raise ValueError("layer_weights must be one for each layer, got none")
     terms = []
-    if layer_weights is None or any(layer_weights):
-        terms.append(feature_alignment(weights))
+    if own is None or any(own):
+        terms.append(feature_alignment(cafe_layer_weights if own is None else own))
     if discrimination_weight:
         terms.append(scale(discrimination_weight, discrimination()))
     lifted = per_class(chain(siamese(strategy), features()), over_classes=over_classes)
@@ -173,12 +178,14 @@ def cafe(
       ValueError: if ipc is below 1, or as `cafe_objective`; from ``init``, if a query has fewer real
         images per class than ipc.
 
-    Reference: CAFE (Wang et al., CVPR 2022). Deviations: see `query_rule`; 2000 networks, not 2001.
+    Reference: CAFE (Wang et al., CVPR 2022). Deviations: see `query_rule`; 2000 networks, not 2001. (Its
+    code normalises CIFAR-100 by CIFAR-10's statistics, as the data set ``cifar100-dcc`` does.)
 
     >>> from jdd.nn import convnet
     >>> cafe(convnet(10, (28, 28, 1)), 1).loops.networks
     2000
     """
+    at_least("ipc", ipc, 1)
     rule = rule or query_rule(model.num_classes)
     return query_matching(
         "cafe",
@@ -190,7 +197,7 @@ def cafe(
             over_classes=over_classes,
         ),
         synthetic=synthetic.pixels,
-        start=start or functools.partial(synthetic.noise, ipc=at_least("ipc", ipc, 1)),
+        start=start or functools.partial(synthetic.noise, ipc=ipc),
         optimizer=image_sgd(learning_rate, momentum),
         rule=rule,
         real_batch=real_batch,
@@ -234,6 +241,7 @@ def cafe_fixed(
     >>> cafe_fixed(convnet(10, (28, 28, 1)), 10).loops.total_steps
     20000
     """
+    at_least("ipc", ipc, 1)
     loops = loops or dc_loops(ipc, networks=2000)
     decay = cafe_rate(loops.networks)
     return network_matching(
@@ -246,7 +254,7 @@ def cafe_fixed(
             over_classes=over_classes,
         ),
         synthetic=synthetic.pixels,
-        start=start or functools.partial(synthetic.noise, ipc=at_least("ipc", ipc, 1)),
+        start=start or functools.partial(synthetic.noise, ipc=ipc),
         optimizer=image_sgd(learning_rate, momentum),
         loops=loops,
         real_batch=real_batch,

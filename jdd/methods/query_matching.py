@@ -78,8 +78,8 @@ def query_matching(
 
     One ``step`` is one image update and the training on the synthetic set that follows, ended by
     queries of fresh real training images (``QueryRule``), all on the device. A network has
-    ``rule.max_updates`` steps; those after it was left do nothing, in no time. Queries are never
-    augmented; a class with fewer images than a query asks for gives all it has.
+    ``rule.max_updates`` steps; those after it was left do nothing but pass the state on (``step`` counts
+    them too, and so does a stage that goes by the step). Queries are never augmented.
 
     Args:
       name: of the method.
@@ -101,7 +101,8 @@ def query_matching(
 
     Raises:
       ValueError: if real_batch is below 1; from ``init``, if the table has other classes or images
-        than the network, a class without images, or fewer images in a query than synthetic ones.
+        than the network, a class fewer images than a query, or a query fewer than there are
+        synthetic ones.
 
     Reference: CAFE (Wang et al., CVPR 2022), section 3.4. Deviation: its code queries networks with
     BatchNorm in training mode; here they use their running statistics.
@@ -132,6 +133,10 @@ def query_matching(
         if images > rule.query:
             raise ValueError(
                 f"a query has {rule.query} real images per class, fewer than the {images} synthetic ones"
+            )
+        if rule.query > table.smallest:
+            raise ValueError(
+                f"a query asks for {rule.query} real images per class, and a class has {table.smallest}"
             )
         fields = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
         # Each in a buffer of its own: a run donates its state.

@@ -14,6 +14,8 @@ from jdd.numbers import at_least
 
 # The authors' thresholds were set with this many images: 128 of each of ten classes.
 _USUAL_IMAGES = 1280
+# Steps, epochs and queries are counted in int32.
+_MOST = 2**31 - 1
 
 
 class QueryRule(NamedTuple):
@@ -31,6 +33,7 @@ class QueryRule(NamedTuple):
       inner: the range of values above which it has trained enough.
       value: ``value(last, accuracies [C]) -> value``, what a query counts as, given the value of the
         query before (0 for a window's first).
+      noise: ``noise(values [window]) -> factor`` on both thresholds.
       window: values that are compared.
       query: real images of each class in a query.
       max_updates: after which a network is left in any case.
@@ -41,6 +44,7 @@ class QueryRule(NamedTuple):
     outer: float
     inner: float
     value: Callable[[Array, Array], Array]
+    noise: Callable[[Array], Array]
     window: int = 10
     query: int = 128
     max_updates: int = 50
@@ -63,9 +67,10 @@ class QueryRule(NamedTuple):
 
     def describe(self) -> str:
         """One line for reports."""
+        where = " at an accuracy of one half" if self.noise is _binomial else ""
         return (
             f"{count(self.networks, 'network')}, each left when {self.window} queries of {self.query} images "
-            f"per class range over less than {self.outer:.3g} (at most {self.max_updates} updates), "
+            f"per class range over less than {self.outer:.3g}{where} (at most {self.max_updates} updates), "
             f"trained in between until they range over more than {self.inner:.3g} "
             f"(at most {self.max_epochs} epochs)"
         )
@@ -84,19 +89,21 @@ def query_rule(
 ) -> QueryRule:
     r"""The corrected rule: a query's value is its mean accuracy, thresholds follow its noise.
 
-    The authors' thresholds lie where the noise of 1280 images is. Accuracy on n images has a standard
-    deviation that falls as the root of n, so with other numbers of classes or images
+    The authors' thresholds lie where the noise of 1280 images is. An accuracy a on n images has the
+    standard deviation of a binomial, so with other numbers of classes or images, and for a window of
+    mean accuracy a,
 
-    .. math:: \lambda' = \lambda \sqrt{1280 / (C \cdot \text{query})}
+    .. math:: \lambda' = \lambda \sqrt{\frac{1280}{C \cdot \text{query}}}\; 2 \sqrt{a (1 - a)}
 
     Unscaled, a hundred classes never train enough: their window ranges over a third of the threshold. (A
-    query should be a small part of its class: the same images drawn again give the same answer.)
+    query should be a small part of its class: the same images drawn again give the same answer.) A cap
+    below the window is the only limit there.
 
     Args:
       num_classes: C.
       networks: K.
-      outer: lambda 1, for 1280 images.
-      inner: lambda 2, for 1280 images.
+      outer: lambda 1, for 1280 images of which half are right.
+      inner: lambda 2, for the same.
       window: queries that are compared.
       query: real images of each class in a query.
       max_updates: cap on the updates of a network.
@@ -106,7 +113,8 @@ def query_rule(
       The rule, with scaled thresholds.
 
     Raises:
-      ValueError: if a threshold is not between 0 and 1, a window below 2, or another number below 1.
+      ValueError: if a threshold, as given or scaled by the images, is not between 0 and 1, a window
+        below 2, another number below 1, or more steps or epochs are allowed than can be counted.
 
     Reference: CAFE (Wang et al., CVPR 2022), section 3.4. Deviations from its code: the accuracy is
     not carried over from query to query, thresholds scale, and there are caps.
@@ -117,13 +125,20 @@ def query_rule(
     """
     at_least("num_classes", num_classes, 1)
     at_least("query", query, 1)
-    scale = math.sqrt(_USUAL_IMAGES / (num_classes * query))
-    _check_threshold("outer", outer)
-    _check_threshold("inner", inner)
-    rule = QueryRule(
-        networks, outer * scale, inner * scale, _mean, window, query, max_updates, max_epochs
+    images = num_classes * query
+    return _checked(
+        QueryRule(
+            networks,
+            _scaled("outer", outer, images),
+            _scaled("inner", inner, images),
+            _mean,
+            _binomial,
+            window,
+            query,
+            max_updates,
+            max_epochs,
+        )
     )
-    return _checked(rule)
 
 
 def original_query_rule(
@@ -164,8 +179,30 @@ def original_query_rule(
     _check_threshold("outer", outer)
     _check_threshold("inner", inner)
     at_least("query", query, 1)
-    rule = QueryRule(networks, outer, inner, _accumulated, window, query, max_updates, max_epochs)
-    return _checked(rule)
+    return _checked(
+        QueryRule(
+            networks,
+            outer,
+            inner,
+            _accumulated,
+            _constant,
+            window,
+            query,
+            max_updates,
+            max_epochs,
+        )
+    )
+
+
+def _binomial(values: Array) -> Array:
+    """The standard deviation of an answer, in those of one that is right half of the time."""
+    mean = values.mean().clip(0.01, 0.99)  # no threshold of 0 where all is wrong, or right
+    return 2 * jnp.sqrt(mean * (1 - mean))
+
+
+def _constant(values: Array) -> Array:
+    del values
+    return jnp.float32(1)
 
 
 def _mean(last: Array, accuracies: Array) -> Array:
@@ -177,6 +214,17 @@ def _accumulated(last: Array, accuracies: Array) -> Array:
     return (last + accuracies.sum()) / accuracies.shape[0]
 
 
+def _scaled(name: str, threshold: float, images: int) -> float:
+    _check_threshold(name, threshold)
+    scaled = threshold * math.sqrt(_USUAL_IMAGES / images)
+    if scaled >= 1:
+        raise ValueError(
+            f"the {name} threshold of {threshold} for {_USUAL_IMAGES} images is {scaled:.3g} for the "
+            f"{images} of a query, and no accuracy ranges over that"
+        )
+    return scaled
+
+
 def _check_threshold(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise ValueError(f"the {name} threshold must be between 0 and 1, got {value}")
@@ -186,6 +234,12 @@ def _checked(rule: QueryRule) -> QueryRule:
     least = {"networks": 1, "window": 2, "max_updates": 1, "max_epochs": 1}
     for name, low in least.items():
         at_least(name, getattr(rule, name), low)
+    for name in ("networks", "max_epochs"):
+        if getattr(rule, name) * rule.max_updates > _MOST:
+            raise ValueError(
+                f"{name} times max_updates must be at most {_MOST}, "
+                f"got {getattr(rule, name)} times {rule.max_updates}"
+            )
     return rule
 
 
@@ -320,9 +374,9 @@ def _train(
 
 def is_exhausted(rule: QueryRule, window: Window) -> Array:
     """Whether the outer window says that the network has nothing more to say."""
-    return window.is_full & (window.range < rule.outer)
+    return window.is_full & (window.range < rule.outer * rule.noise(window.values))
 
 
 def has_moved(rule: QueryRule, window: Window) -> Array:
     """Whether the inner window says that the network has trained enough."""
-    return window.is_full & (window.range > rule.inner)
+    return window.is_full & (window.range > rule.inner * rule.noise(window.values))

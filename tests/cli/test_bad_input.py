@@ -249,6 +249,15 @@ CASES = [
     ("distill cafe --window 1 --out W/new", ["at least 2, got 1", "--window"]),
     ("distill cafe --query 0 --out W/new", ["at least 1, got 0", "--query"]),
     ("distill cafe --ipc 9 --query 8 --out W/new", ["the 9 synthetic images", "--query"]),
+    (
+        "distill cafe --query 1000 --out W/new",
+        ["images of the smallest class, got 1000", "--query"],
+    ),
+    ("distill cafe --inner 0.9 --query 20 --out W/new", ["no accuracy ranges over", "--inner"]),
+    (
+        "distill cafe --max-updates 1000000000000 --out W/new",
+        ["at most 2147483647", "--max-updates"],
+    ),
     ("distill cafe --rule corect --out W/new", ["did you mean 'corrected'", "--rule"]),
     ("distill cafe --layer-weights -1 1 --out W/new", ["at least 0", "--layer-weights"]),
     ("distill cafe --discrimination nan --out W/new", ["at least 0", "--discrimination"]),

@@ -294,18 +294,18 @@ def test_every_method_can_be_made_by_its_entry():
 
 def test_cafe_has_the_papers_numbers():
     found = experiment.prepare(Cafe(network=SMALL, match=MatchOptions(networks=2000)))
-    assert found.method.loops == query_rule(10, query=32)  # of about 144 digits per class
+    assert found.method.loops == query_rule(10, query=35)  # of 140 digits in the smallest class
     assert found.meant == evaluate.PROTOCOLS["cafe"] and found.meant.epochs == 600
     options = found.options
     assert options["init"] == "noise" and options["strategy"] == "none"
     assert (options["learning_rate"], options["discrimination"]) == (0.1, 0.01)
-    assert (options["outer"], options["inner"], options["query"]) == (0.04, 0.03, 32)
+    assert (options["outer"], options["inner"], options["query"]) == (0.04, 0.03, 35)
     original = experiment.prepare(Cafe(network=SMALL, query=QueryOptions(rule="original")))
     usual = METHODS["cafe"].digits_networks
-    assert original.method.loops == original_query_rule(networks=usual, query=32)
+    assert original.method.loops == original_query_rule(networks=usual, query=35)
     augmented = experiment.prepare(Cafe(network=SMALL, strategy="crop_flip"))
     assert augmented.meant.epochs == 1000 and augmented.meant.augmentation == "crop_flip"
     fixed = experiment.prepare(CafeFixed(ipc=10, network=SMALL))
     assert fixed.method.loops == dc_loops(10, networks=METHODS["cafe-fixed"].digits_networks)
     few = experiment.prepare(Cafe(network=SMALL, data=DataOptions(classes=("0", "1"))))
-    assert few.method.loops == query_rule(2, networks=usual, query=32)
+    assert few.method.loops == query_rule(2, networks=usual, query=35)

@@ -51,7 +51,10 @@ def test_the_ablation_of_cafe_is_understood_by_the_command_line(cells):
     assert found["layer2"].layer_weights == (0.0, 1.0, 0.0, 0.0, 0.0)
     assert found["layer4"].layer_weights == (0.0, 0.0, 0.0, 1.0, 1.0)
     assert found["alignment"].discrimination == 0 and found["full"].layer_weights == ()
+    assert found["discrimination"].layer_weights == (0.0,) * 5
     assert found["fixed"].method == "cafe-fixed"
+    loops = ablation.same_loops({"updates_mean": 11.4, "epochs_mean": 124.8})
+    assert loops == ["--updates", "11", "--net-epochs", "12"]
 
 
 def test_a_run_is_resumed_where_there_is_one(cells, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from jdd.matching import Context, Pair, value_of
 from jdd.methods import (
     advance,
     cafe,
+    cafe_fixed,
     cafe_objective,
     cafe_rate,
     original_query_rule,
@@ -168,17 +169,6 @@ def test_the_papers_rules_run_on_other_networks_and_class_counts(table, rule, mo
     assert np.isfinite(losses).all() and int(state.updates[0]) >= 2
 
 
-def test_a_class_smaller_than_a_query_gives_all_it_has():
-    labels = np.array([0] * 20 + [1] * 3, np.int32)
-    images = np.full((23, *SHAPE), 100, np.uint8)
-    uneven = class_table(Split(images, labels), 2, (0.5,), (0.25,))
-    rule = query_rule(2, networks=1, window=2, query=8, max_updates=2, max_epochs=2)
-    model = convnet(2, SHAPE, width=4, depth=1)
-    method = cafe(model, 1, rule=rule, real_batch=6)
-    state, losses = run(method, uneven)
-    assert np.isfinite(losses).all() and np.isfinite(method.decode(state)[0]).all()
-
-
 def test_class_accuracies_count_what_they_are_given(table):
     """A network that always says class 1, in micro-batches that do not divide."""
 
@@ -198,14 +188,22 @@ def test_refusals(table):
     model = convnet(3, SHAPE, width=4, depth=1)
     with pytest.raises(ValueError, match="a query has 4 real images per class, fewer than the 5"):
         cafe(model, 5, rule=query_rule(3, query=4)).init(jax.random.key(0), table)
-    with pytest.raises(ValueError, match="ipc must be at least 1"):
-        cafe(model, 0)
-    with pytest.raises(ValueError, match="weights must be at least 0"):
-        cafe_objective(layer_weights=[1.0, -1.0])
+    with pytest.raises(ValueError, match="31 real images per class, and a class has 30"):
+        cafe(model, 5, rule=query_rule(3, query=31)).init(jax.random.key(0), table)
+    for make_one in (cafe, cafe_fixed):
+        with pytest.raises(ValueError, match="ipc must be at least 1"):
+            make_one(model, 0, start=lambda key, table: jnp.zeros((3, 1, *SHAPE)))
+    for weight in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="weights must be at least 0 and finite"):
+            cafe_objective(layer_weights=[1.0, weight])
+        with pytest.raises(ValueError, match="weights must be at least 0 and finite"):
+            cafe_objective(discrimination_weight=weight)
+    with pytest.raises(ValueError, match="one for each layer, got none"):
+        cafe_objective(layer_weights=())
     with pytest.raises(ValueError, match="not all of them 0"):
         cafe_objective(layer_weights=[0.0, 0.0], discrimination_weight=0.0)
     with pytest.raises(ValueError, match="one weight for each layer"):
-        method = cafe(model, 2, layer_weights=[1.0] * 7, rule=query_rule(3, networks=1))
+        method = cafe(model, 2, layer_weights=[1.0] * 7, rule=query_rule(3, query=9, networks=1))
         run(method, table)
     with pytest.raises(ValueError, match="networks must be at least 1"):
         cafe_rate(0)

@@ -24,8 +24,8 @@ def script(reference, name):
 def rule_of(kind, arrays, **options):
     outer, inner = (float(x) for x in arrays["lambda"])
     rule = RULES[kind](outer=outer, inner=inner, **options)
-    # The corrected reference was recorded with unscaled thresholds, whatever the classes.
-    return rule._replace(outer=outer, inner=inner)
+    # The corrected reference was recorded with constant thresholds, whatever classes and accuracy.
+    return rule._replace(outer=outer, inner=inner, noise=original_query_rule().noise)
 
 
 @pytest.mark.parametrize("kind", RULES)
@@ -83,7 +83,7 @@ def test_loops_end_where_the_originals_do(reference, name, kind):
     total, epochs = (int(arrays[f"{kind}.{n}"]) for n in ("n_image_updates", "n_net_epochs"))
     accuracies = arrays["correct_counts"] / 128
     if arrays[f"{kind}.terminated"]:
-        seen = play(rule_of(kind, arrays, max_updates=10**6, max_epochs=10**6), accuracies)
+        seen = play(rule_of(kind, arrays, max_updates=10**4, max_epochs=10**5), accuracies)
         assert (seen.updates, seen.epochs) == (total, epochs)
         assert not seen.is_capped and not seen.capped_trainings
     else:  # it never ends: the caps end it
@@ -109,6 +109,31 @@ def test_thresholds_follow_the_number_of_images():
 
 
 @pytest.mark.parametrize(
+    ("classes", "query", "accuracy"),
+    [(10, 128, 0.3), (10, 128, 0.95), (100, 128, 0.03), (2, 32, 0.5)],
+)
+def test_networks_that_do_not_change_are_answered_alike_whatever_the_noise(
+    classes, query, accuracy
+):
+    """A stationary network: its queries are binomial, and what the rule says of them hardly depends on more."""
+    rule = query_rule(classes, query=query)
+    draws = np.random.default_rng(0).binomial(query, accuracy, (2000, rule.window, classes)) / query
+
+    def answers(accuracies):
+        window, _ = jax.lax.scan(
+            lambda window, each: (window.push(rule, each), None), Window.empty(rule), accuracies
+        )
+        return has_moved(rule, window), is_exhausted(rule, window)
+
+    moved, exhausted = (
+        x.mean() for x in jax.jit(jax.vmap(answers))(jnp.asarray(draws, jnp.float32))
+    )
+    # A window of ten ranges over 3.08 standard deviations on average, with a deviation of 0.8:
+    # the thresholds are at 2.15 and 2.86.
+    assert 0.82 < moved < 0.94 and 0.32 < exhausted < 0.52
+
+
+@pytest.mark.parametrize(
     ("option", "value", "says"),
     [
         ("outer", 0.0, "outer threshold must be between 0 and 1"),
@@ -120,9 +145,18 @@ def test_thresholds_follow_the_number_of_images():
         ("window", 1, "window must be at least 2"),
         ("query", 0, "query must be at least 1"),
         ("networks", 0, "networks must be at least 1"),
+        ("networks", 2**31, "networks times max_updates must be at most 2147483647"),
+        ("max_epochs", 10**12, "max_epochs times max_updates must be at most 2147483647"),
     ],
 )
 @pytest.mark.parametrize("kind", RULES)
 def test_refuses_numbers_that_cannot_be(kind, option, value, says):
     with pytest.raises(ValueError, match=says):
         RULES[kind](**{option: value})
+
+
+def test_refuses_a_threshold_that_no_accuracy_of_so_few_images_ranges_over():
+    with pytest.raises(
+        ValueError, match=r"inner threshold of 0\.5 for 1280 images is 2\.83 for the 40"
+    ):
+        query_rule(2, query=20, inner=0.5)
