@@ -10,10 +10,10 @@
     fixed            the full objective under fixed loops: as many updates of each network, and epochs between them, as
                      full had on average (so full has to be there first)
 
-Discrimination stays on where a layer is alone. A layer that is alone has weight 1. --networks is the budget of all (the
-paper: 2000), --query images of each class answer a query (the paper: 128; queries are most of a run's time). Runs lie in
-runs/, are resumed by the same command, and what is kept goes to experiments/results/cafe_ablation/. ConvNet-3; evaluation
-by CAFE's protocol.
+Discrimination stays on where a layer is alone. A layer that is alone has weight 1. --networks is the budget of all
+(the paper: 2000), --query images of each class answer a query (the paper: 128; queries are most of a run's time).
+Runs lie in runs/, are resumed by the same command, and what is kept goes to experiments/results/cafe_ablation/.
+ConvNet-3; evaluation by CAFE's protocol.
 """
 
 from __future__ import annotations
