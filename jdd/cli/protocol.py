@@ -35,9 +35,12 @@ def meant_protocol(
         with blame("--protocol"):
             return PROTOCOLS[one_of("protocol", chosen, PROTOCOLS)]
     name = metadata.protocol
-    # DC's goes by the network, and this may be another one than the set means.
+    # DC's and CAFE's go by the network, and this may be another one than the set means. They share those for
+    # BatchNorm: whose it is, the method says.
     norms = [protocol_norm(each) for each in (judge, usual)]
-    if name in PROTOCOLS and name.split("-")[0] == "dc" and norms.count("batch") == 1:
+    if name in PROTOCOLS and name.split("-")[0] in ("dc", "cafe") and norms.count("batch") == 1:
+        if name == "cafe" or metadata.method in ("cafe", "cafe-fixed"):
+            return base_protocol("cafe", data, norms[0], strategy="none")
         return base_protocol("dc", data, norms[0])
     choice = f"choose one of {', '.join(PROTOCOLS)} (option --protocol)"
     named = _by_name(metadata)

@@ -10,6 +10,7 @@ from jax import Array, lax
 
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
+from jdd.matching.micro_batches import MicroBatches, parts_of
 
 
 class Embedded(NamedTuple):
@@ -32,8 +33,8 @@ def embeddings(
     .. math:: e_i = \psi_\theta(x_i) \in \mathbb{R}^d
 
     The real side carries no derivative and is computed a micro-batch at a time. The synthetic side
-    is checkpointed: its backward pass recomputes one micro-batch at a time. (Samples must not
-    influence each other: BatchNorm has to have frozen statistics here.)
+    is checkpointed: its backward pass recomputes one micro-batch at a time. (Where samples influence
+    each other, ``context.coupled``, a batch is taken whole.)
 
     Args:
       real_micro_batch: images at a time on the real side; None for the platform's default.
@@ -54,9 +55,7 @@ def embeddings(
     >>> value_of(embeddings(), Pair(batch, batch), context).real.values.shape
     (4, 3)
     """
-    for name, size in (("real", real_micro_batch), ("synthetic", synthetic_micro_batch)):
-        if size is not None and size < 1:
-            raise ValueError(f"{name}_micro_batch must be at least 1, got {size}")
+    given = MicroBatches.checked(real_micro_batch, synthetic_micro_batch)
 
     def apply(pair: Pair, context: Context) -> Pair:
         features = features_of(context)
@@ -68,9 +67,10 @@ def embeddings(
             return Embedded(_streamed(function, batch.images, micro_batch), batch.weights)
 
         size = default_forward_batch()
-        real = side(pair.real, embed, real_micro_batch or size)
+        real_size, synthetic_size = given.sizes(pair, context, real=size, synthetic=size)
+        real = side(pair.real, embed, real_size)
         recomputed = jax.checkpoint(embed, prevent_cse=False)
-        synthetic = side(pair.synthetic, recomputed, synthetic_micro_batch or size)
+        synthetic = side(pair.synthetic, recomputed, synthetic_size)
         return Pair(synthetic, lax.stop_gradient(real))
 
     return stateless(apply)
@@ -148,14 +148,11 @@ def features_of(context: Context) -> Any:
 
 
 def _streamed(function: Any, images: Array, micro_batch: int) -> Array:
-    """``function`` of all images, at most ``micro_batch`` at a time, in chunks as even as possible."""
+    """``function`` of all images, at most ``micro_batch`` at a time."""
     n = images.shape[0]
     if n < 1:
         raise ValueError("cannot embed an empty batch")
-    chunks = -(-n // micro_batch)
-    if chunks == 1:
+    if n <= micro_batch:
         return function(images)
-    size = -(-n // chunks)
-    filled = jnp.concatenate([images, images[: chunks * size - n]])
-    parts = lax.map(function, filled.reshape(chunks, size, *images.shape[1:]))
-    return parts.reshape(chunks * size, -1)[:n]
+    found = lax.map(function, parts_of(images, jnp.ones(n), micro_batch)[0])
+    return found.reshape(-1, found.shape[-1])[:n]

@@ -13,6 +13,7 @@ from jdd import losses
 from jdd.data.batch import Batch
 from jdd.mapping import varying_as
 from jdd.matching.base import Context, Pair, Stage, stateless
+from jdd.matching.micro_batches import MicroBatches, parts_of
 
 Loss = Callable[[Array, Array], Array]
 
@@ -53,15 +54,15 @@ def gradients(
     [[-0.5  0.5]
      [-0.5  0.5]]
     """
-    for name, size in (("real", real_micro_batch), ("synthetic", synthetic_micro_batch)):
-        if size is not None and size < 1:
-            raise ValueError(f"{name}_micro_batch must be at least 1, got {size}")
+    given = MicroBatches.checked(real_micro_batch, synthetic_micro_batch)
 
     def apply(pair: Pair, context: Context) -> Pair:
-        real_size = real_micro_batch or default_micro_batch("real")
-        synthetic_size = synthetic_micro_batch or default_micro_batch("synthetic")
-        if context.coupled:
-            real_size, synthetic_size = (len(batch.images) for batch in (pair.real, pair.synthetic))
+        real_size, synthetic_size = given.sizes(
+            pair,
+            context,
+            real=default_micro_batch("real"),
+            synthetic=default_micro_batch("synthetic"),
+        )
 
         def gradient(batch: Batch, micro_batch: int) -> Any:
             # Under shard_map each device has its own classes: a gradient of its own, not their sum.
@@ -102,30 +103,19 @@ def streamed_value_and_gradient(
         raise ValueError("cannot take the gradient of an empty batch")
     weights = jnp.ones(n) if batch.weights is None else batch.weights
     weights = weights / jnp.sum(weights)
-    samples = (batch.images, batch.labels, weights)
 
-    def part(samples: tuple[Array, Array, Array]) -> tuple[Array, Any]:
-        images, labels, weights = samples
+    def part(samples: tuple[tuple[Array, Array], Array]) -> tuple[Array, Any]:
+        (images, labels), weights = samples
 
         def total(params: Any) -> Array:
             return jnp.sum(weights * loss(apply(params, images), labels))
 
         return jax.value_and_grad(total)(params)
 
-    chunks = -(-n // micro_batch)
-    if chunks == 1:
+    samples = ((batch.images, batch.labels), weights)
+    if n <= micro_batch:
         return part(samples)
-    size = -(-n // chunks)  # as even as possible: 100 images in 7 times 15, not 16
-    if fill := chunks * size - n:
-        # Samples of weight 0 fill the last micro-batch: one loop body, compiled once. They are copies,
-        # because a network need not be finite at an image of zeros, and 0 * nan is nan.
-        images, labels, weights = samples
-        samples = (
-            jnp.concatenate([images, images[:fill]]),
-            jnp.concatenate([labels, labels[:fill]]),
-            jnp.concatenate([weights, jnp.zeros(fill, weights.dtype)]),
-        )
-    parts = jax.tree.map(lambda x: x.reshape(chunks, size, *x.shape[1:]), samples)
+    parts = parts_of(*samples, micro_batch)
     checkpointed = jax.checkpoint(part, prevent_cse=False)
 
     def accumulate(total: tuple[Array, Any], samples: Any) -> tuple[tuple[Array, Any], None]:

@@ -10,7 +10,7 @@ import pytest
 from jdd import losses
 from jdd.data import Split, class_table, draw_indices, take
 from jdd.data.batch import Batch
-from jdd.matching import Context, Pair, chain, gradients, value_of
+from jdd.matching import Context, Pair, chain, embeddings, features, gradients, value_of
 from jdd.methods import NORM_POLICIES, Loops, advance, batch_statistics, dc, frozen_statistics
 from jdd.nn import alexnet, convnet
 
@@ -64,6 +64,29 @@ def test_batch_statistics_are_of_the_whole_batch_whatever_the_micro_batches(tabl
     split = value_of(stage, pair, Context(apply, params, jax.random.key(0)))
     kernels = [side["conv0"]["kernel"] for side in (got.real, split.real)]
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("stage", [features, embeddings])
+def test_features_of_the_whole_batch_whatever_the_micro_batches(stage):
+    network = model().init(jax.random.key(0))
+    apply, inside, params = batch_statistics().bind(model(), network)
+    assert inside is not None
+    images = jax.random.normal(jax.random.key(2), (6, 8, 8, 1))
+    batch = Batch(images, jnp.array([0, 1, 0, 1, 1, 0]))
+    pair = Pair(batch, batch._replace(images=2 * images + 1))
+    split = stage(real_micro_batch=2, synthetic_micro_batch=3)
+
+    def of(stage, *, coupled):
+        context = Context(apply, params, jax.random.key(0), features=inside, coupled=coupled)
+        return jax.tree.leaves(value_of(stage, pair, context))
+
+    got, want = of(split, coupled=True), of(stage(real_micro_batch=6), coupled=True)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_array_equal(a, b)
+    embedding = inside(params, pair.real.images)[1]
+    assert any(x.shape == embedding.shape and np.allclose(x, embedding) for x in got)
+    split_up = of(split, coupled=False)
+    assert max(np.abs(a - b).max() for a, b in zip(got, split_up, strict=True)) > 1e-2
 
 
 def test_a_run_under_each_policy(table):
