@@ -58,7 +58,7 @@ def main() -> int:
     for variant in options.variants:
         kept = RESULTS / "cafe_ablation" / cell(options, variant)
         if (kept / "result.json").exists():
-            print(f"{kept.name} is there already: skipped")
+            print(f"{kept.name} is there already: skipped (whatever its --eval-networks)")
             continue
         method, more = VARIANTS[variant]
         words = ["distill", method, "--data", options.data, "--data-dir", options.data_dir]

@@ -79,7 +79,7 @@ def judged(options: argparse.Namespace, method: str, ipc: int, protocol: str) ->
     out = RESULTS / "fine_grained" / name
     if out.exists():
         if json.loads(out.read_text()).get("complete", True):
-            print(f"{out.name} is there already: skipped")
+            print(f"{out.name} is there already: skipped (whatever its --eval-networks)")
             return 0
         out.unlink()  # of a run that was stopped
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def distilled(options: argparse.Namespace, method: str, ipc: int) -> int:
     cell = f"{options.group}-{method}-ipc{ipc}-networks{options.networks}-seed{options.seed}"
     kept = RESULTS / "fine_grained" / cell
     if (kept / "result.json").exists():
-        print(f"{cell} is there already: skipped")
+        print(f"{cell} is there already: skipped (whatever its --eval-networks)")
         return 0
     loops = ["--updates", "10", "--net-epochs", "5"] if ipc == 1 else []
     words = ["distill", method, *common(options, ipc), "--init", "real", *loops]

@@ -3,9 +3,9 @@
     python experiments/kernel_velocity.py dc=SET dcc=SET --data fashion_mnist --data-dir FOLDER
 
 Each SET is a .safetensors file or a run directory (experiments/main_table.py or fine_grained.py make them). A fresh
-ConvNet trains on it by the SGD of the matching loop (rate 0.01, no momentum); every --every steps the
-empirical tangent kernel of a fixed probe of test images is taken. The velocity between two records is one minus the
-cosine of the kernels, per step. Writes experiments/results/kernel_velocity/NAME.json and .png.
+ConvNet trains on it by plain SGD as in the matching loop (rate 0.01, no momentum), on the whole set at each step;
+every --every steps the empirical tangent kernel of a fixed probe of test images is taken. The velocity between two
+records is one minus the cosine of the kernels, per step. Writes experiments/results/kernel_velocity/NAME.json and .png.
 
 What the paper plots exactly (probe, interval, axes) is not known to us; these are choices, all options.
 """
@@ -47,6 +47,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", help="of the result; default: the data set")
     options = parser.parse_args()
+    for name, least in {"every": 1, "steps": 1, "probe": 2, "networks": 1, "width": 1}.items():
+        if getattr(options, name) < least:
+            parser.error(f"--{name} must be at least {least}, got {getattr(options, name)}")
+    if options.steps % options.every:
+        parser.error(
+            f"--steps must be a multiple of --every, got {options.steps} and {options.every}"
+        )
     dataset = data.load_dataset(options.data, data_dir=options.data_dir)
     found = {}
     for word in options.sets:
@@ -89,6 +96,8 @@ def velocities(chosen: DistilledSet, dataset: data.Dataset, options: argparse.Na
     if tuple(names) != tuple(dataset.class_names):
         dataset = dataset.restrict(names)
     images, labels = jnp.asarray(chosen.normalised()), jnp.asarray(chosen.labels)
+    if options.probe > len(dataset.test.images):
+        sys.exit(f"--probe must be at most the {len(dataset.test.images)} test images")
     probe = dataset.test.images[:: len(dataset.test.images) // options.probe][: options.probe]
     probe = data.normalise(jnp.asarray(probe), jnp.array(dataset.mean), jnp.array(dataset.std))
     model = nn.convnet(dataset.num_classes, dataset.image_shape, width=options.width)

@@ -12,7 +12,8 @@ Published (mean +- std over 5 sets x 20 networks; we condense one set, so our st
 DSA at IPC 1 in full takes about an hour on 2 cores (AMD EPYC, AVX-512). A run can be stopped (Ctrl-C, or
 --stop-after MINUTES) and is resumed by the same command, bit for bit. It lies in runs/CELL; what is kept goes to
 experiments/results/main_table/CELL, of a run that was stopped as far as it came (no result.json then).
---networks takes a smaller budget, which the name of the cell says. cafe with --strategy is CAFE+DSA.
+--networks takes a smaller budget, which the name of the cell says. cafe with --strategy is CAFE+DSA. The code of DCC
+flips digits too, and it and CAFE's normalise CIFAR-100 by CIFAR-10's statistics: --strategy and cifar100-dcc do.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from cells import RESULTS, run_cell
 
-DATA = ("mnist", "fashion_mnist", "svhn", "cifar10", "cifar100")
+DATA = ("mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "cifar100-dcc", "tiny_imagenet")
 METHODS = ("dc", "dsa", "dcc", "dsac", "dm", "cafe", "cafe-fixed")
 
 
@@ -37,7 +38,11 @@ def main() -> int:
     parser.add_argument("ipc", type=int)
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--networks", type=int, help="fewer than the paper's")
-    parser.add_argument("--strategy", help="of the augmentation; default: the paper's")
+    parser.add_argument(
+        "--strategy", help="of the augmentation; default: the method's for the data"
+    )
+    parser.add_argument("--init", help="real, herding, k-centre or noise; default: the method's")
+    parser.add_argument("--rule", help="of cafe: corrected or original")
     parser.add_argument("--eval-networks", type=int, default=20, help="that the set is tested on")
     parser.add_argument("--no-random", action="store_true", help="no row of random real images")
     parser.add_argument("--seed", type=int, default=0)
@@ -55,8 +60,9 @@ def main() -> int:
 def name(options: argparse.Namespace) -> str:
     """What the cell is called: data, method, IPC, budget, seed."""
     budget = f"-networks{options.networks}" if options.networks else ""
-    strategy = f"-{options.strategy}" if options.strategy else ""
-    cell = f"{options.data}-{options.method}{strategy}-ipc{options.ipc}"
+    given = (options.strategy, options.init, options.rule)
+    own = "".join(f"-{word}" for word in given if word)
+    cell = f"{options.data}-{options.method}{own}-ipc{options.ipc}"
     return f"{cell}{budget}-seed{options.seed}"
 
 
@@ -68,6 +74,8 @@ def command(options: argparse.Namespace) -> list[str]:
         *["--eval-networks", str(options.eval_networks)],
         *(["--networks", str(options.networks)] if options.networks else []),
         *(["--strategy", options.strategy] if options.strategy else []),
+        *(["--init", options.init] if options.init else []),
+        *(["--rule", options.rule] if options.rule else []),
         *(["--random", "no"] if options.no_random else []),
     ]
 

@@ -123,7 +123,7 @@ class Session:
         self._write_all(state, scores, compile_seconds, temporaries)
         report.scores(out, scores)
         for said in self._schedule(state).values():
-            words = ", ".join(f"{name.replace('_', ' ')} {x:.3g}" for name, x in said.items())
+            words = ", ".join(f"{name.replace('_', ' ')} {x:,.4g}" for name, x in said.items())
             report.facts(out, {"schedule": words})
         out.print(f"Everything is in {run.path} (set.safetensors, grid.png, ...)", soft_wrap=True)
 

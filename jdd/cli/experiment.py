@@ -79,7 +79,7 @@ def prepare(command: Distill) -> Experiment:
     entry = methods.METHODS[command.method]
     as_it_is = network.norm if entry.pool == "SS" and "norm" in network.options else None
     eval_network = evaluated(network, command.report.eval_norm or as_it_is)
-    learning_rate = command.match.learning_rate or entry.learning_rate(command.ipc, network)
+    learning_rate = command.match.learning_rate or entry.learning_rate(command.ipc, network, name)
     over_classes = _over_classes(command.match.over_classes)
     with blame("--init"):
         one_of("init", command.init, STARTS)

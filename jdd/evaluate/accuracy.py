@@ -78,7 +78,7 @@ def class_accuracies(
       micro_batch: images at a time; None for the platform's default.
 
     Returns:
-      float32 ``[C]``, between 0 and 1.
+      float32 ``[C]``, between 0 and 1; NaN for a class of which nothing counts.
 
     Raises:
       ValueError: if micro_batch is below 1.

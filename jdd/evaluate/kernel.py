@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.core import Tracer
 
 
 def empirical_ntk(function: Callable[[Any, Array], Array], params: Any, probe: Array) -> Array:
@@ -72,7 +73,8 @@ def kernel_distance(a: Array, b: Array) -> Array:
       b: ``[..., n, n]``.
 
     Returns:
-      ``[...]``, between 0 and 1 for positive semi-definite kernels.
+      ``[...]``, between 0 and 1 for positive semi-definite kernels (beside one of zeros, which has no
+      direction: 1/2).
 
     Raises:
       ValueError: if the shapes differ or are not square.
@@ -106,7 +108,8 @@ def kernel_velocity(kernels: Array, times: Array) -> Array:
       ``[T - 1]``, per unit of time.
 
     Raises:
-      ValueError: if there are fewer than two kernels, or not as many times.
+      ValueError: if there are fewer than two kernels, not as many times, or (outside of jit) times
+        that do not increase.
 
     Reference: Fort et al., NeurIPS 2020; used by Lee et al., ICML 2022, to tell class-wise from
     collective matching.
@@ -119,4 +122,7 @@ def kernel_velocity(kernels: Array, times: Array) -> Array:
         raise ValueError(
             f"kernels [T, n, n] at T >= 2 times are needed, got {kernels.shape} and {times.shape}"
         )
-    return kernel_distance(kernels[:-1], kernels[1:]) / jnp.diff(times)
+    steps = jnp.diff(times)
+    if not isinstance(steps, Tracer) and not bool((steps > 0).all()):
+        raise ValueError(f"times must increase, got {times}")
+    return kernel_distance(kernels[:-1], kernels[1:]) / steps

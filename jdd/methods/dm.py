@@ -99,13 +99,13 @@ def dm_loops(ipc: int, *, networks: int = 20_000) -> Loops:
     return Loops(at_least("networks", networks, 1), 1, 0)
 
 
-def dm_learning_rate(ipc: int) -> float:
-    """The authors' step on the images: 1, and 10 from IPC 100 on (given for CIFAR-10).
+def dm_learning_rate(ipc: int, dataset: str = "") -> float:
+    """The authors' step on the images: 1, but on CIFAR-10 10 from IPC 100 on.
 
-    >>> dm_learning_rate(10)
-    1.0
+    >>> dm_learning_rate(100), dm_learning_rate(100, "cifar10")
+    (1.0, 10.0)
     """
-    return 1.0 if ipc < 100 else 10.0
+    return 10.0 if dataset == "cifar10" and ipc >= 100 else 1.0
 
 
 def dm(

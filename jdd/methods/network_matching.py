@@ -23,6 +23,9 @@ from jdd.numbers import at_least
 from jdd.synthetic import Parametrisation
 from jdd.training import Augment, SGDRecipe, train_epochs
 
+# Folded into the key that decodes for matching, to decode for training: no number that a split gives out.
+_AFTER = 2**32 - 1
+
 
 def network_matching(
     name: str,
@@ -107,7 +110,7 @@ def network_matching(
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), 6)
         network = _network(keys[0], model, state.network, state.step, loops)
         state, value = update.apply(keys[1:5], dataclasses.replace(state, network=network), table)
-        network = train(keys[5], jax.random.fold_in(keys[4], 1), state)
+        network = train(keys[5], jax.random.fold_in(keys[4], _AFTER), state)
         terms = jnp.where(is_sum_over_classes(state.step), table.num_classes, 1)
         after = dataclasses.replace(state, network=network, step=state.step + 1)
         return after, Metrics(value / terms)

@@ -65,9 +65,9 @@ def dsa_protocol(dataset: str, *, eval_norm: str, strategy: str) -> Protocol:
     return dataclasses.replace(PROTOCOLS["dsa"], name=f"dsa, {strategy}", augmentation=strategy)
 
 
-def _gradient_rate(ipc: int, network: Network) -> float:
+def _gradient_rate(ipc: int, network: Network, dataset: str) -> float:
     """The authors' step for matching gradients: smaller with an MLP."""
-    del ipc
+    del ipc, dataset
     return 0.01 if network.architecture == "mlp" else 0.1
 
 
@@ -94,9 +94,9 @@ def cafe_protocol(dataset: str, *, eval_norm: str, strategy: str) -> Protocol:
     return PROTOCOLS["cafe"] if found.name == "dc" else found
 
 
-def _cafe_rate(ipc: int, network: Network) -> float:
+def _cafe_rate(ipc: int, network: Network, dataset: str) -> float:
     """The authors' step for features, whatever the network."""
-    del ipc, network
+    del ipc, network, dataset
     return 0.1
 
 
@@ -116,7 +116,7 @@ class Entry(NamedTuple):
       paper: authors, venue and year.
       factory: ``factory(model, ipc, ...)``, the method as pure functions.
       loops: ``loops(ipc, networks=K)``, the loop counts of the paper; None where queries decide.
-      learning_rate: ``learning_rate(ipc, network)``, of SGD on the images.
+      learning_rate: ``learning_rate(ipc, network, dataset)``, of SGD on the images.
       pool: what its sets are evaluated on by default, in DC's words: "S", the network that was matched
         on without BatchNorm, or "SS", that network.
       protocol: ``protocol(dataset, eval_norm=..., **options)``, the evaluation protocol that the
@@ -135,7 +135,7 @@ class Entry(NamedTuple):
     paper: str
     factory: Callable[..., Method]
     loops: Callable[..., Loops] | None
-    learning_rate: Callable[[int, Network], float]
+    learning_rate: Callable[[int, Network, str], float]
     pool: str
     protocol: Callable[..., Protocol]
 
@@ -222,7 +222,7 @@ METHODS: dict[str, Entry] = {
         paper="Zhao, Bilen, WACV 2023",
         factory=dm,
         loops=dm_loops,
-        learning_rate=lambda ipc, network: dm_learning_rate(ipc),
+        learning_rate=lambda ipc, network, dataset: dm_learning_rate(ipc, dataset),
         pool="SS",
         protocol=dsa_protocol,
     ),

@@ -26,7 +26,7 @@ from jdd.cli.options import (
 from jdd.cli.places import run_folder
 from jdd.methods import METHODS, Loops, QueryRule, dc_loops, original_query_rule, query_rule
 from jdd.methods.dm import dm_loops
-from jdd.nn import convnet
+from jdd.nn import Network, convnet
 
 SMALL = NetworkOptions(width=4, depth=1)
 
@@ -219,7 +219,11 @@ def test_dm_has_its_own_loops_rate_and_pool():
     elsewhere = dataclasses.replace(
         Dm(network=SMALL), data=DataOptions(data="digits", classes=("0", "1")), ipc=100
     )
-    assert experiment.prepare(elsewhere).options["learning_rate"] == 10.0
+    assert experiment.prepare(elsewhere).options["learning_rate"] == 1.0
+    rate = METHODS["dm"].learning_rate
+    network = Network("convnet", {})
+    assert [rate(ipc, network, "cifar10") for ipc in (50, 100)] == [1.0, 10.0]
+    assert rate(100, network, "cifar100") == 1.0
 
 
 def test_the_training_images_belong_to_the_run():

@@ -65,5 +65,9 @@ def test_bad_input():
         kernel_distance(jnp.eye(2), jnp.eye(3))
     with pytest.raises(ValueError, match="T >= 2"):
         kernel_velocity(jnp.eye(2)[None], jnp.zeros(1))
+    for times in ([0, 1, 1], [0, 2, 1]):
+        with pytest.raises(ValueError, match="times must increase"):
+            kernel_velocity(jnp.ones((3, 2, 2)), jnp.array(times))
+    assert jax.jit(kernel_velocity)(jnp.ones((3, 2, 2)), jnp.array([0, 1, 2])).tolist() == [0, 0]
     with pytest.raises(ValueError, match="same structure"):
         contrastive_signal({"w": jnp.ones((2, 3, 4))}, {"w": jnp.ones((2, 3, 5))})

@@ -26,7 +26,8 @@ def cells(monkeypatch):
 def test_the_command_of_a_cell(cells):
     main_table = importlib.import_module("main_table")
     options = Namespace(data="cifar10", method="dm", ipc=10, data_dir="d", seed=3, networks=None)
-    options.strategy, options.eval_networks, options.no_random = None, 20, False
+    options.strategy, options.init, options.rule = None, None, None
+    options.eval_networks, options.no_random = 20, False
     arguments = main_table.command(options)
     assert arguments[:4] == ["distill", "dm", "--data", "cifar10"]
     assert arguments[arguments.index("--ipc") + 1] == "10" and "--networks" not in arguments
@@ -37,8 +38,9 @@ def test_the_command_of_a_cell(cells):
     options.method, options.strategy = "cafe", "crop_flip"
     assert main_table.command(options)[-2:] == ["--strategy", "crop_flip"]
     assert main_table.name(options) == "cifar10-cafe-crop_flip-ipc10-networks50-seed3"
-    options.no_random = True
-    assert main_table.command(options)[-2:] == ["--random", "no"]
+    options.init, options.no_random = "real", True
+    assert main_table.command(options)[-4:] == ["--init", "real", "--random", "no"]
+    assert "-cafe-crop_flip-real-ipc10-" in main_table.name(options)
 
 
 def test_the_ablation_of_cafe_is_understood_by_the_command_line(cells):
