@@ -29,7 +29,7 @@ class Hooks(NamedTuple):
     """What a run does between dispatches.
 
     Attributes:
-      report: called with each ``Report``.
+      report: called with each ``Report``: after a dispatch in which something was done, and at the end.
       at_stop: called with ``(step, state)`` at each stop, and at the last step; also for the step
         that the run starts at, if that is one.
       save: called with ``(step, state)`` when the state is to be kept.
@@ -149,7 +149,8 @@ def run_steps(
         done, before = updates(state) - before, updates(state)
         if done:
             pace.measured(done, seconds)
-        hooks.report(Report(step, losses, seconds))
+        if done or step == total:
+            hooks.report(Report(step, losses, seconds))
         stopping = hooks.interrupted()
         if step == end or stopping or time.monotonic() - saved_at >= save_seconds:
             hooks.save(step, state)

@@ -109,9 +109,11 @@ def test_steps_that_do_nothing_do_not_set_the_pace():
     recorder = Recorder(updates=lambda state: min(state, 3) + max(0, state - 40))
     recorder.run(total=80, dispatch_seconds=0.0)
     assert {len(report.losses) for report in recorder.reports} == {1}
-    slow = Recorder(updates=lambda state: 0)
-    slow.run(total=6)
-    assert [len(report.losses) for report in slow.reports] == [1] * 6
+    # Nor are they reported, but for the last.
+    assert [report.step for report in recorder.reports] == [1, 2, 3, *range(41, 81)]
+    idle = Recorder(updates=lambda state: 0)
+    idle.run(total=6)
+    assert [report.step for report in idle.reports] == [6]
 
 
 def test_pace_follows_the_measured_speed():
