@@ -49,28 +49,47 @@ def summed(function: Callable[[Any], Any], xs: Any, over: Over = None) -> Any:
     >>> print(summed(lambda x: 2 * x, jnp.arange(5), 2))
     20
     """
+    shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], xs))
+    # zeros_like, for under shard_map the shapes say also which devices the sum differs between.
+    zeros = jax.tree.map(jnp.zeros_like, shapes)
+    return mapped_and_summed(lambda x: ((), function(x)), xs, zeros, over)[1]
+
+
+def mapped_and_summed(
+    function: Callable[[Any], tuple[Any, Any]], xs: Any, start: Any, over: Over = None
+) -> tuple[Any, Any]:
+    """For ``function(x) -> (kept, added)``: what is kept, stacked, and ``start`` and all that is added.
+
+    >>> import jax.numpy as jnp
+    >>> kept, total = mapped_and_summed(lambda x: (2 * x, x**2), jnp.arange(5), jnp.int32(0), 2)
+    >>> print(kept, total)
+    [0 2 4 6 8] 30
+    """
     over = over or DEFAULT
     count = jax.tree.leaves(xs)[0].shape[0]
     size = min({"map": 1, "vmap": count}.get(str(over)) or int(over), count)
     chunks = count // size
 
-    def part(xs: Any) -> Any:
-        if size == 1:  # no vmap: with one element it would still make grouped convolutions
-            return function(jax.tree.map(lambda x: x[0], xs))
-        return jax.tree.map(lambda y: y.sum(0), jax.vmap(function)(xs))
+    def accumulate(total: Any, xs: Any) -> tuple[Any, Any]:
+        if jax.tree.leaves(xs)[0].shape[0] == 1:
+            # No vmap: with one element it would still make grouped convolutions.
+            kept, added = function(jax.tree.map(lambda x: x[0], xs))
+            kept = jax.tree.map(lambda y: y[None], kept)
+        else:
+            kept, each = jax.vmap(function)(xs)
+            added = jax.tree.map(lambda y: y.sum(0), each)
+        return jax.tree.map(jnp.add, total, added), kept
 
-    def accumulate(total: Any, xs: Any) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, part(xs)), None
-
-    whole = jax.tree.map(lambda x: x[: chunks * size].reshape(chunks, size, *x.shape[1:]), xs)
-    # zeros_like, for under shard_map the shapes say also which devices the sum differs between.
-    shapes = jax.eval_shape(part, jax.tree.map(lambda x: x[0], whole))
-    zeros = jax.tree.map(jnp.zeros_like, shapes)
-    total, _ = lax.scan(accumulate, zeros, whole)
+    if chunks == 1:
+        total, kept = accumulate(start, jax.tree.map(lambda x: x[:size], xs))
+    else:
+        whole = jax.tree.map(lambda x: x[: chunks * size].reshape(chunks, size, *x.shape[1:]), xs)
+        total, kept = lax.scan(accumulate, start, whole)
+        kept = jax.tree.map(lambda y: y.reshape(chunks * size, *y.shape[2:]), kept)
     if count % size:
-        rest = part(jax.tree.map(lambda x: x[chunks * size :], xs))
-        total = jax.tree.map(jnp.add, total, rest)
-    return total
+        total, more = accumulate(total, jax.tree.map(lambda x: x[chunks * size :], xs))
+        kept = jax.tree.map(lambda y, z: jnp.concatenate([y, z]), kept, more)
+    return kept, total
 
 
 def varying_as(like: Array, tree: Any) -> Any:

@@ -7,4 +7,5 @@ from jdd.losses.distance import squared_error as squared_error
 from jdd.losses.embedding import mean_embedding as mean_embedding
 from jdd.losses.feature import discrimination as discrimination
 from jdd.losses.feature import feature_alignment as feature_alignment
+from jdd.losses.feature import own_centre_cross_entropy as own_centre_cross_entropy
 from jdd.losses.labels import cross_entropy as cross_entropy

@@ -88,6 +88,43 @@ def discrimination(syn: Array, real: Array, *, weights: Array | None = None) -> 
         )
     if weights is not None and weights.shape != real.shape[:2]:
         raise ValueError(f"weights must be {real.shape[:2]}, got {weights.shape}")
-    logits = jnp.einsum("cmd,kd->cmk", real, syn.mean(1))
-    own = jnp.diagonal(jax.nn.log_softmax(logits), axis1=0, axis2=2)  # [m, C]
-    return -(own.sum() if weights is None else (own * weights.T).sum())
+    counted = jnp.ones(real.shape[:2], real.dtype) if weights is None else weights
+    of_each = jax.vmap(own_centre_cross_entropy, (None, 0, 0, 0))
+    return of_each(syn.mean(1), real, jnp.arange(len(syn)), counted).sum()
+
+
+def own_centre_cross_entropy(
+    centres: Array, real: Array, index: Array | int, weights: Array | None = None
+) -> Array:
+    r"""The part of one class in `discrimination`: its real embeddings, classified by all centres.
+
+    .. math:: -\sum_j \log \frac{\exp \langle r_j, \bar s_c \rangle}
+              {\sum_k \exp \langle r_j, \bar s_k \rangle}
+
+    Args:
+      centres: ``[C, d]``, the mean synthetic embedding of each class.
+      real: ``[m, d]``, of one class.
+      index: c, which class that is.
+      weights: ``[m]``, what each real image counts; None: all count 1.
+
+    Returns:
+      A scalar.
+
+    Raises:
+      ValueError: if the two are not of these shapes, with the same d and at least one image, or the
+        weights are not ``[m]``.
+
+    Reference: as `discrimination`.
+
+    >>> print(own_centre_cross_entropy(9 * jnp.eye(3), jnp.eye(3)[1:2], 1).round(5))
+    0.00025
+    """
+    fits = centres.ndim == real.ndim == 2 and centres.shape[1] == real.shape[1]
+    if not fits or 0 in (*centres.shape, *real.shape):
+        raise ValueError(
+            f"own_centre_cross_entropy takes [C, d] and [m, d], got {centres.shape} and {real.shape}"
+        )
+    if weights is not None and weights.shape != real.shape[:1]:
+        raise ValueError(f"weights must be {real.shape[:1]}, got {weights.shape}")
+    own = jax.nn.log_softmax(real @ centres.T)[:, index]
+    return -(own.sum() if weights is None else weights @ own)

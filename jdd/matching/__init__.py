@@ -24,6 +24,8 @@ from jdd.matching.features import discrimination as discrimination
 from jdd.matching.features import feature_alignment as feature_alignment
 from jdd.matching.features import features as features
 from jdd.matching.gradients import gradients as gradients
+from jdd.matching.per_class import OneOfAll as OneOfAll
 from jdd.matching.per_class import collective as collective
+from jdd.matching.per_class import each_against_all as each_against_all
 from jdd.matching.per_class import per_class as per_class
 from jdd.matching.siamese import siamese as siamese

@@ -14,6 +14,7 @@ from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
 from jdd.matching.embeddings import default_forward_batch, features_of
 from jdd.matching.micro_batches import MicroBatches, parts_of
+from jdd.matching.per_class import OneOfAll
 
 
 class Features(NamedTuple):
@@ -38,8 +39,8 @@ def features(
     .. math:: \bar f^l = \frac1n \sum_i f^l_\theta(x_i),\qquad e_i = \psi_\theta(x_i)
 
     The real side carries no derivative: of its maps only the sum of one micro-batch is ever in
-    memory, but the embeddings of all its images are kept for the discrimination (2 MB for 256 images
-    of ConvNet-3 at 32x32). The synthetic side is checkpointed: its backward pass recomputes one
+    memory, of its embeddings all of the batch (2 MB for 256 images of ConvNet-3 at 32x32; one class
+    at a time inside ``each_against_all``). The synthetic side is checkpointed: its backward pass recomputes one
     micro-batch at a time. (Where samples influence each other, ``context.coupled``, a batch is taken
     whole.)
 
@@ -83,22 +84,24 @@ def features(
 
 
 def feature_alignment(weights: Sequence[float] | Callable[[int], Sequence[float]]) -> Stage:
-    """``losses.feature_alignment`` as a stage on class-stacked features.
+    """The part of one class in ``losses.feature_alignment``, for ``each_against_all``.
 
     Args:
       weights: one for each tap of the network, and last for its embedding; or ``weights(count)``,
         which makes so many.
 
     Returns:
-      A stage from ``Pair(Features, Features)`` to a scalar.
+      A stage from ``Pair(OneOfAll, Features)`` to a scalar.
 
     Raises:
-      ValueError: when applied, if the network has another number of taps.
+      ValueError: when applied, if the network has another number of taps, or outside
+        ``each_against_all``.
     """
 
     def apply(pair: Pair, context: Context) -> Array:
-        # The means are already taken: each class is a batch of one.
-        syn, real = ([mean[:, None] for mean in side.means] for side in pair)
+        # The means are already taken: one class, a batch of one.
+        sides = _one_of_all("feature_alignment", pair).own, pair.real
+        syn, real = ([mean[None, None] for mean in side.means] for side in sides)
         chosen = weights(len(syn)) if callable(weights) else weights
         return losses.feature_alignment(syn, real, chosen)
 
@@ -106,17 +109,30 @@ def feature_alignment(weights: Sequence[float] | Callable[[int], Sequence[float]
 
 
 def discrimination() -> Stage:
-    """``losses.discrimination`` as a stage on class-stacked features.
+    """The part of one class in ``losses.discrimination``, for ``each_against_all``.
 
     Returns:
-      A stage from ``Pair(Features, Features)`` to a scalar.
+      A stage from ``Pair(OneOfAll, Features)`` to a scalar.
+
+    Raises:
+      ValueError: when applied, outside ``each_against_all``.
     """
 
     def apply(pair: Pair, context: Context) -> Array:
-        real = pair.real
-        return losses.discrimination(pair.synthetic.embedding, real.embedding, weights=real.weights)
+        synthetic, real = _one_of_all("discrimination", pair), pair.real
+        return losses.own_centre_cross_entropy(
+            synthetic.all.means[-1], real.embedding, synthetic.index, real.weights
+        )
 
     return stateless(apply)
+
+
+def _one_of_all(name: str, pair: Pair) -> OneOfAll:
+    if not isinstance(pair.synthetic, OneOfAll):
+        raise ValueError(
+            f"{name} sees one real class and all synthetic ones: each_against_all(...)"
+        )
+    return pair.synthetic
 
 
 def _streamed(

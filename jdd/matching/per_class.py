@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from jdd.data.batch import Batch
-from jdd.mapping import Over, check_over, mapped, summed
+from jdd.mapping import Over, check_over, mapped, mapped_and_summed, summed
 from jdd.matching.base import Context, Pair, Stage, is_scalar
 
 
@@ -53,17 +54,20 @@ def per_class(stage: Stage, *, over_classes: Over = None) -> Stage:
     def apply(pair: Pair, state: Any, context: Context) -> tuple[Any, Any]:
         classes = _classes(pair)
 
-        def over(function: Callable[[Array], Any]) -> Any:
-            return mapped(function, classes, over_classes)
-
-        def one(c: Array, synthetic: Batch, real: Any, context: Context) -> Any:
+        def one(c: Array, synthetic: Batch, shared: tuple[()], rest: Any) -> Any:
+            real, context = rest
             value, _ = stage.apply(Pair(synthetic, real.of_class(c)), state, context.fold(c))
             return value
 
-        shape = jax.eval_shape(one, jnp.int32(0), pair.synthetic.of_class(0), pair.real, context)
+        rest = (pair.real, context)
+        shape = jax.eval_shape(one, jnp.int32(0), pair.synthetic.of_class(0), (), rest)
         if is_scalar(shape):
-            return _separable(one, over, pair, context), state
-        return over(lambda c: one(c, pair.synthetic.of_class(c), pair.real, context)), state
+            return _separable(one, classes, over_classes, pair.synthetic, (), rest), state
+
+        def each(c: Array) -> Any:
+            return one(c, pair.synthetic.of_class(c), (), rest)
+
+        return mapped(each, classes, over_classes), state
 
     return Stage(stage.init, apply)
 
@@ -116,6 +120,82 @@ def collective(stage: Stage, *, over_classes: Over = None) -> Stage:
     return Stage(stage.init, apply)
 
 
+class OneOfAll(NamedTuple):
+    """The synthetic side of one class, and of all: what an objective of `each_against_all` sees.
+
+    Attributes:
+      own: of the class whose real samples are on the other side.
+      all: of all classes, with a leading class axis.
+      index: int32, the class.
+    """
+
+    own: Any
+    all: Any
+    index: Array
+
+
+def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = None) -> Stage:
+    r"""Real classes one by one, each against the synthetic sides of all, summed.
+
+    .. math:: \sum_c d\big((f(S_k))_{k},\ f(R_c),\ c\big)
+
+    First ``stage`` is applied to the synthetic sides, then to one real class at a time; both meet the
+    same keys, so that a siamese augmentation is one. The derivative is accumulated within
+    the loop over real classes: of the real side one class is in memory at a time. It exists for what is
+    floating on the synthetic side, to first order; with respect to the network's parameters and the
+    real side it is zero by definition.
+
+    Args:
+      stage: sees ``Pair(Batch, Batch)`` of one class and ends in a pair whose sides do not depend on
+        each other, for example ``chain(siamese(...), features())``. Must be stateless.
+      objective: from ``Pair(OneOfAll, real value)`` to a scalar. Must be stateless.
+      over_classes: as in ``per_class``.
+
+    Returns:
+      A stage from a class-stacked pair (the real side may be a ``jdd.data.Draw``) to a scalar.
+
+    Raises:
+      ValueError: as ``per_class``, or (when applied) if the objective does not end in a scalar.
+
+    >>> from jdd.matching import Context, Pair, stateless, value_of
+    >>> same = stateless(lambda pair, context: Pair(*(side.images.sum() for side in pair)))
+    >>> product = stateless(lambda pair, context: pair.real * pair.synthetic.all.sum())
+    >>> batch = Batch(jnp.ones((3, 2, 1, 1, 1)), jnp.zeros((3, 2), int))
+    >>> context = Context(lambda p, x: x, {}, jax.random.key(0))
+    >>> print(value_of(each_against_all(same, product), Pair(batch, batch), context))
+    36.0
+    """
+    for part in (stage, objective):
+        _check("each_against_all", part, over_classes)
+
+    def apply(pair: Pair, state: Any, context: Context) -> tuple[Any, Any]:
+        of_stage, of_objective = state
+        context = dataclasses.replace(context, params=lax.stop_gradient(context.params))
+        classes = _classes(pair)
+
+        # Called twice, for one side each: the compiler takes the other one out.
+        def sides(c: Array, pair: Pair, context: Context) -> Pair:
+            of_class = Pair(pair.synthetic.of_class(c), pair.real.of_class(c))
+            return stage.apply(of_class, of_stage, context.fold(0).fold(c))[0]
+
+        def one(c: Array, own: Any, everyone: Any, rest: Any) -> Any:
+            pair, context = rest
+            seen = Pair(OneOfAll(own, everyone, c), sides(c, pair, context).real)
+            value, _ = objective.apply(seen, of_objective, context.fold(1).fold(c))
+            if not is_scalar(value):
+                raise ValueError("each_against_all needs an objective that ends in a scalar")
+            return value
+
+        synthetic = mapped(lambda c: sides(c, pair, context).synthetic, classes, over_classes)
+        rest = lax.stop_gradient(pair), context
+        return _separable(one, classes, over_classes, synthetic, synthetic, rest), state
+
+    def init(key: Array) -> tuple[Any, Any]:
+        return stage.init(jax.random.fold_in(key, 0)), objective.init(jax.random.fold_in(key, 1))
+
+    return Stage(init, apply)
+
+
 def _check(name: str, stage: Stage, over_classes: Over) -> None:
     check_over("over_classes", over_classes)
     # The key is made inside: composing an objective starts no backend.
@@ -132,42 +212,71 @@ def _classes(pair: Pair) -> np.ndarray:
     return np.arange(synthetic, dtype=np.int32)
 
 
-def _separable(one: Callable, over: Callable, pair: Pair, context: Context) -> Array:
-    """The sum of ``one`` over classes, with its derivative taken class by class."""
-    leaves, tree = jax.tree.flatten(pair.synthetic)
-    floating = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+def _separable(
+    one: Callable[[Array, Any, Any, Any], Array],
+    classes: np.ndarray,
+    over_classes: Over,
+    own: Any,
+    shared: Any,
+    rest: Any,
+) -> Array:
+    """The sum over classes of ``one(c, own[c], shared, rest)``, its derivative taken class by class.
 
-    def split(batch: Batch) -> tuple[list[Array], list[Array]]:
-        pairs = list(zip(jax.tree.leaves(batch), floating, strict=True))
-        return [x for x, is_float in pairs if is_float], [
-            x for x, is_float in pairs if not is_float
-        ]
+    It is taken with respect to what is floating in ``own``, of which every class has a part, and in
+    ``shared``, where the classes add up.
+    """
+    own_moving, own_fixed, join_own = _floating(own)
+    moving, fixed, join_shared = _floating(shared)
 
-    def join(moving: list[Array], fixed: list[Array]) -> Batch:
-        sources = {True: iter(moving), False: iter(fixed)}
-        return jax.tree.unflatten(tree, [next(sources[is_float]) for is_float in floating])
+    def value(c: Array, own_moving: Any, own_fixed: Any, moving: Any, fixed: Any, rest: Any) -> Any:
+        return one(c, join_own(own_moving, own_fixed), join_shared(moving, fixed), rest)
+
+    def of_class(c: Array, *stacked: Any) -> Any:
+        return jax.tree.map(lambda x: x[c], stacked)
 
     # Everything that is traced comes as an argument: a custom_vjp may not close over tracers.
     @jax.custom_vjp
-    def total(moving: list[Array], rest: Any) -> Array:
-        fixed, real, context = rest
-        synthetic = join(moving, fixed)
-        return over(lambda c: one(c, synthetic.of_class(c), real, context)).sum()
+    def total(own_moving: Any, moving: Any, others: Any) -> Array:
+        own_fixed, fixed, rest = others
 
-    def forward(moving: list[Array], rest: Any) -> tuple[Array, list[Array]]:
-        fixed, real, context = rest
-        synthetic = join(moving, fixed)
+        def each(c: Array) -> Array:
+            mine, mine_fixed = of_class(c, own_moving, own_fixed)
+            return value(c, mine, mine_fixed, moving, fixed, rest)
 
-        def value_and_gradient(c: Array) -> tuple[Array, list[Array]]:
-            moving, fixed = split(synthetic.of_class(c))
-            return jax.value_and_grad(lambda m: one(c, join(m, fixed), real, context))(moving)
+        return mapped(each, classes, over_classes).sum()
 
-        values, gradient = over(value_and_gradient)
-        return values.sum(), gradient
+    def forward(own_moving: Any, moving: Any, others: Any) -> tuple[Array, Any]:
+        own_fixed, fixed, rest = others
 
-    def backward(gradient: list[Array], cotangent: Array) -> tuple[list[Array], None]:
-        return [cotangent * g for g in gradient], None
+        def value_and_gradient(c: Array) -> tuple[Any, Any]:
+            mine, mine_fixed = of_class(c, own_moving, own_fixed)
+            found, (own_gradient, gradient) = jax.value_and_grad(
+                lambda mine, moving: value(c, mine, mine_fixed, moving, fixed, rest), (0, 1)
+            )(mine, moving)
+            return (found, own_gradient), gradient
+
+        start = jax.tree.map(jnp.zeros_like, moving)
+        (values, own_gradient), gradient = mapped_and_summed(
+            value_and_gradient, classes, start, over_classes
+        )
+        return values.sum(), (own_gradient, gradient)
+
+    def backward(gradients: Any, cotangent: Array) -> tuple[Any, Any, None]:
+        own_gradient, gradient = jax.tree.map(lambda g: cotangent * g, gradients)
+        return own_gradient, gradient, None
 
     total.defvjp(forward, backward)
-    moving, fixed = split(pair.synthetic)
-    return total(moving, (fixed, pair.real, context))
+    return total(own_moving, moving, (own_fixed, fixed, rest))
+
+
+def _floating(tree: Any) -> tuple[list[Array], list[Array], Callable[[Any, Any], Any]]:
+    """The floating leaves of a tree, the others, and what puts two such lists together again."""
+    leaves, structure = jax.tree.flatten(tree)
+    is_floating = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+
+    def join(moving: list[Array], fixed: list[Array]) -> Any:
+        sources = {True: iter(moving), False: iter(fixed)}
+        return jax.tree.unflatten(structure, [next(sources[floats]) for floats in is_floating])
+
+    pairs = list(zip(leaves, is_floating, strict=True))
+    return [x for x, floats in pairs if floats], [x for x, floats in pairs if not floats], join

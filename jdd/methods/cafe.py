@@ -17,9 +17,9 @@ from jdd.matching import (
     add,
     chain,
     discrimination,
+    each_against_all,
     feature_alignment,
     features,
-    per_class,
     scale,
     siamese,
 )
@@ -65,14 +65,15 @@ def cafe_objective(
     .. math:: \sum_l w_l \sum_c \big\| \bar f^l(A_{\omega_c}(S_c)) - \bar f^l(A_{\omega_c}(R_c)) \big\|^2
               + \beta \sum_c \sum_{x \in R_c} -\log p_S(c \mid x)
 
-    Of the real side the maps of one micro-batch are in memory at a time, and the embeddings of all.
+    Of the real side the maps of one micro-batch are in memory at a time, and the embeddings of one
+    class.
 
     Args:
       strategy: of the siamese augmentation, drawn for each class; "none" for CAFE without DSA.
       layer_weights: one for each tap, and last for the embedding; None for `cafe_layer_weights`.
       discrimination_weight: beta, on a sum over real images: that of 256 of each of ten classes, 0.01,
         is 25.6 on their mean. 0 for none.
-      over_classes: see ``matching.per_class``.
+      over_classes: see ``matching.each_against_all``.
 
     Returns:
       A stage on a pair of class-stacked batches that ends in a scalar. It needs a context with
@@ -108,8 +109,8 @@ def cafe_objective(
         terms.append(feature_alignment(cafe_layer_weights if own is None else own))
     if discrimination_weight:
         terms.append(scale(discrimination_weight, discrimination()))
-    lifted = per_class(chain(siamese(strategy), features()), over_classes=over_classes)
-    return chain(lifted, add(*terms))
+    seen = chain(siamese(strategy), features())
+    return each_against_all(seen, add(*terms), over_classes=over_classes)
 
 
 def cafe_rate(networks: int) -> Callable[[Any], Any]:
@@ -167,7 +168,7 @@ def cafe(
       real_batch: real images per class and update.
       layer_weights: see `cafe_objective`.
       discrimination_weight: see `cafe_objective`.
-      over_classes: see ``matching.per_class``.
+      over_classes: see ``matching.each_against_all``.
       norm_policy: what BatchNorm does while features are matched; None for ``frozen_statistics(16)``
         (the authors' code: training mode, all classes in one batch).
 

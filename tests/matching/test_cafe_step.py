@@ -15,11 +15,10 @@ from jdd.matching import (
     Batch,
     Context,
     Pair,
-    chain,
     discrimination,
+    each_against_all,
     feature_alignment,
     features,
-    per_class,
     value_of,
 )
 from jdd.methods import cafe_objective
@@ -80,12 +79,12 @@ def test_taps_are_those_of_the_original(step, nhwc):
 
 def test_each_term(step):
     arrays, context, syn, real = step
-    lifted = per_class(features(real_micro_batch=2, synthetic_micro_batch=1))
+    seen = features(real_micro_batch=2, synthetic_micro_batch=1)
 
     @jax.jit
     def aligned(layers):
         def of(images):
-            stage = chain(lifted, feature_alignment(layers))
+            stage = each_against_all(seen, feature_alignment(layers))
             return value_of(stage, Pair(syn._replace(images=images), real), context)
 
         return jax.value_and_grad(of)(syn.images)
@@ -95,7 +94,7 @@ def test_each_term(step):
         np.testing.assert_allclose(loss, arrays["S_f64"][layer], rtol=1e-5)
         norm = arrays["norm_grad_S_f64"][layer]
         np.testing.assert_allclose(np.linalg.norm(gradient), norm, rtol=1e-5)
-    loss, gradient = value_and_gradient(chain(lifted, discrimination()), step)
+    loss, gradient = value_and_gradient(each_against_all(seen, discrimination()), step)
     np.testing.assert_allclose(loss, arrays["disc_sum_f64"], rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(gradient), arrays["norm_grad_disc_f64"], rtol=1e-5)
 
@@ -133,15 +132,14 @@ def test_the_losses_alone(step, weights):
 @pytest.mark.parametrize("step", ["few"], indirect=True)
 def test_places_of_weight_zero_count_for_nothing(step):
     _, context, syn, real = step
-    lifted = per_class(features(real_micro_batch=2))
+    seen = features(real_micro_batch=2)
     fewer = real._replace(images=real.images[:, :-1], labels=real.labels[:, :-1])
     counted = jnp.ones(real.labels.shape).at[:, -1].set(0)
 
     @jax.jit
     def both(side):
-        seen = value_of(lifted, Pair(syn, side), context)
         terms = (feature_alignment([1.0] * 5), discrimination())
-        return [value_of(term, seen, context) for term in terms]
+        return [value_of(each_against_all(seen, term), Pair(syn, side), context) for term in terms]
 
     for less, none in zip(both(fewer), both(real._replace(weights=counted)), strict=True):
         np.testing.assert_allclose(none, less, rtol=1e-5)
