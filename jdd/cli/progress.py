@@ -33,11 +33,18 @@ class Reporter(Protocol):
 
 def reporter(total: int | None, step: int, unit: str = "update") -> Reporter:
     """The bar if stderr is a terminal, else lines; total is None where there are no steps."""
-    return Bar(total, step, unit) if sys.stderr.isatty() else Lines(total or 0, unit)
+    return Bar(total, step, unit) if sys.stderr.isatty() else Lines(total or 0, step, unit)
 
 
 class Speed:
     """Steps per second of the last minute or so, and the time that is left.
+
+    Where a method passes over steps (a network that is left early), the time left goes by the mean of
+    the whole run: what a network takes says little about the next.
+
+    Args:
+      total: steps of the run.
+      step: steps done before.
 
     >>> speed = Speed(total=100)
     >>> speed.measured(step=20, steps=20, seconds=10.0)
@@ -45,25 +52,30 @@ class Speed:
     '2.00 it/s, 40 s left'
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, step: int = 0) -> None:
         self._total = total
-        self._left = total
-        self._steps = 0.0
-        self._seconds = 0.0
+        self._start = self._step = step
+        self._steps = self._seconds = 0.0
+        self._all_seconds = 0.0
+        self._passed_over = 0
 
     def measured(self, step: int, steps: int, seconds: float) -> None:
         """Takes in one dispatch; what lies a minute back counts half."""
         fading = 0.5 ** (seconds / 60)
         self._steps = fading * self._steps + steps
         self._seconds = fading * self._seconds + seconds
-        self._left = self._total - step
+        self._all_seconds += seconds
+        self._passed_over += step - steps - self._step
+        self._step = step
 
     def text(self) -> str:
         """For example "2.00 it/s, 40 s left"."""
         if not self._seconds:
             return ""
-        rate = self._steps / self._seconds
-        return f"{rate:.2f} it/s, {duration(self._left / rate)} left"
+        seconds = self._seconds / self._steps
+        each = self._all_seconds / (self._step - self._start) if self._passed_over else seconds
+        left = duration((self._total - self._step) * each)
+        return f"{1 / seconds:.2f} it/s, {left} left"
 
 
 def duration(seconds: float) -> str:
@@ -91,7 +103,7 @@ class Bar:
             TextColumn("{task.fields[text]}"),
             console=Console(stderr=True),
         )
-        self._speed = Speed(total or 0)
+        self._speed = Speed(total or 0, step)
         visible = total is not None
         self._steps = self._progress.add_task(
             f"{unit}s", total=total, completed=step, visible=visible, text=""
@@ -125,10 +137,10 @@ class Bar:
 class Lines:
     """A plain line every half minute, for logs."""
 
-    def __init__(self, total: int, unit: str) -> None:
+    def __init__(self, total: int, step: int, unit: str) -> None:
         self._total = total
         self._unit = unit
-        self._speed = Speed(total)
+        self._speed = Speed(total, step)
         self._last = time.monotonic()
 
     def __enter__(self) -> Self:

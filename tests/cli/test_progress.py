@@ -16,13 +16,22 @@ def test_speed_forgets():
     assert Speed(5).text() == ""
 
 
+def test_steps_that_are_passed_over_take_no_time():
+    """A run that goes on at step 100, of networks of 50 steps, of which 10 take a second each."""
+    speed = Speed(300, 100)
+    speed.measured(110, 10, 10.0)
+    assert speed.text() == "1.00 it/s, 3 min 10 s left"  # as if all would
+    speed.measured(160, 10, 10.0)
+    assert speed.text() == "1.00 it/s, 47 s left"  # 60 steps took 20 s, 140 are left
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(59.7, "1 min 00 s"), (3599.6, "1 h 00 min")])
 def test_durations_carry_over(seconds, text):
     assert duration(seconds) == text
 
 
 def test_lines_are_rare_and_on_stderr(capsys):
-    with Lines(10, "update") as lines:
+    with Lines(10, 0, "update") as lines:
         for step in range(1, 11):
             lines.steps(step, 1.5, 1, 0.1)
         for n in range(4):
