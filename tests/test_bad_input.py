@@ -465,15 +465,15 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         ["at least 0", "-1.0"],
     ),
     "cafe with a threshold of 1": (
-        lambda t: methods.query_rule(2, outer=1.0),
+        lambda t: methods.query_rule(outer=1.0),
         ["outer threshold", "between 0 and 1"],
     ),
     "cafe with a cap of 0": (
-        lambda t: methods.query_rule(2, max_epochs=0),
+        lambda t: methods.query_rule(max_epochs=0),
         ["max_epochs", "at least 1"],
     ),
     "cafe with a threshold that is above 1 for so few images": (
-        lambda t: methods.query_rule(2, query=20, inner=0.5),
+        lambda t: methods.query_rule(query=20, inner=0.5).check(2),
         ["inner threshold of 0.5", "2.83 for the 40"],
     ),
     "cafe with more steps than can be counted": (
@@ -493,7 +493,7 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         ["layer_weights", "none"],
     ),
     "cafe with fewer query images than synthetic ones": (
-        lambda t: methods.cafe(t.model, 3, rule=methods.query_rule(2, query=2)).init(KEY, t.table),
+        lambda t: methods.cafe(t.model, 3, rule=methods.query_rule(query=2)).init(KEY, t.table),
         ["a query has 2 real images", "3 synthetic"],
     ),
     "dcc of sides with different classes": (

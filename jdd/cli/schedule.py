@@ -81,10 +81,7 @@ def _rule_maker(command: Cafe, networks: int) -> Callable[[data.Dataset], method
       UsageError: for a value that is not possible.
     """
     query = command.query
-    rules: dict[str, Callable[..., methods.QueryRule]] = {
-        "corrected": methods.query_rule,
-        "original": lambda num_classes, **numbers: methods.original_query_rule(**numbers),
-    }
+    rules = {"corrected": methods.query_rule, "original": methods.original_query_rule}
     with blame("--rule"):
         make = rules[one_of("rule", query.rule, rules)]
     for name, threshold in (("outer", query.outer), ("inner", query.inner)):
@@ -96,8 +93,10 @@ def _rule_maker(command: Cafe, networks: int) -> Callable[[data.Dataset], method
     def made(loaded: data.Dataset) -> methods.QueryRule:
         numbers = {k: v for k, v in dataclasses.asdict(query).items() if k != "rule"}
         numbers["query"] = query_images(command, int(loaded.class_counts().min()))
-        with blame("--outer", "--inner", "--max-updates", "--max-epochs"):
-            return make(loaded.num_classes, networks=networks, **numbers)
+        with blame("--outer", "--inner", "--window", "--networks", "--max-updates", "--max-epochs"):
+            rule = make(networks=networks, **numbers)
+            rule.check(loaded.num_classes)
+        return rule
 
     return made
 

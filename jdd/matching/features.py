@@ -153,7 +153,8 @@ def _streamed(
             return jax.tree.map(jnp.add, total, sums), embedding
 
         shapes = jax.eval_shape(part, parts[0][0], parts[1][0])[0]
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        # zeros_like, for under shard_map the shapes say also which devices the sum differs between.
+        zeros = jax.tree.map(jnp.zeros_like, shapes)
         sums, embedding = lax.scan(accumulate, zeros, parts)
         embedding = embedding.reshape(-1, embedding.shape[-1])[:n]
     means = tuple(total / weights.sum() for total in sums)

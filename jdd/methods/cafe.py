@@ -187,7 +187,7 @@ def cafe(
     2000
     """
     at_least("ipc", ipc, 1)
-    rule = rule or query_rule(model.num_classes)
+    rule = rule or query_rule()
     return query_matching(
         "cafe",
         model=model,

@@ -101,8 +101,8 @@ def query_matching(
 
     Raises:
       ValueError: if real_batch is below 1; from ``init``, if the table has other classes or images
-        than the network, a class fewer images than a query, or a query fewer than there are
-        synthetic ones.
+        than the network, a class fewer images than a query, a query fewer than there are synthetic
+        ones, or too few for the thresholds.
 
     Reference: CAFE (Wang et al., CVPR 2022), section 3.4. Deviation: its code queries networks with
     BatchNorm in training mode; here they use their running statistics.
@@ -116,7 +116,7 @@ def query_matching(
     ...     synthetic=synthetic.pixels,
     ...     start=functools.partial(synthetic.real, ipc=2),
     ...     optimizer=optax.adam(1e-2),
-    ...     rule=methods.query_rule(10, networks=5),
+    ...     rule=methods.query_rule(networks=5),
     ... )
     >>> method.loops.total_steps  # 5 networks of at most 50 updates
     250
@@ -129,6 +129,7 @@ def query_matching(
 
     def init(key: Array, table: ClassTable) -> QueryState:
         state = change.init(key, table)
+        rule.check(model.num_classes)
         images = jax.eval_shape(change.decode, state)[0].shape[1]
         if images > rule.query:
             raise ValueError(
@@ -143,7 +144,7 @@ def query_matching(
         return QueryState(
             **fields,
             loss=jnp.float32(0),
-            visit=Visit.begin(rule),
+            visit=Visit.begin(rule, model.num_classes),
             updates=jnp.zeros(rule.networks, jnp.int32),
             epochs=jnp.zeros(rule.networks, jnp.int32),
             capped_trainings=jnp.zeros(rule.networks, jnp.int32),
@@ -155,7 +156,8 @@ def query_matching(
         keys = jax.random.split(jax.random.fold_in(state.key, network), 4)
 
         def begun() -> QueryState:
-            return dataclasses.replace(state, network=model.init(keys[0]), visit=Visit.begin(rule))
+            visit = Visit.begin(rule, model.num_classes)
+            return dataclasses.replace(state, network=model.init(keys[0]), visit=visit)
 
         state = lax.cond(of_network == 0, begun, lambda: state)
         state = lax.cond(state.visit.is_left, lambda: state, lambda: turned(keys, state, table))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -29,11 +30,11 @@ class QueryRule(NamedTuple):
 
     Attributes:
       networks: K, how many fresh random networks are visited.
-      outer: the range of values below which the network is left.
-      inner: the range of values above which it has trained enough.
+      outer: the range of values below which the network is left, where the noise is 1.
+      inner: the range of values above which it has trained enough, where the noise is 1.
       value: ``value(last, accuracies [C]) -> value``, what a query counts as, given the value of the
         query before (0 for a window's first).
-      noise: ``noise(values [window]) -> factor`` on both thresholds.
+      noise: ``noise(accuracies [window, C], query) -> factor`` on both thresholds.
       window: values that are compared.
       query: real images of each class in a query.
       max_updates: after which a network is left in any case.
@@ -44,7 +45,7 @@ class QueryRule(NamedTuple):
     outer: float
     inner: float
     value: Callable[[Array, Array], Array]
-    noise: Callable[[Array], Array]
+    noise: Callable[[Array, int], Array]
     window: int = 10
     query: int = 128
     max_updates: int = 50
@@ -67,17 +68,28 @@ class QueryRule(NamedTuple):
 
     def describe(self) -> str:
         """One line for reports."""
-        where = " at an accuracy of one half" if self.noise is _binomial else ""
+        scaled = ", both scaled by the noise of a query" if self.noise is _binomial else ""
         return (
             f"{count(self.networks, 'network')}, each left when {self.window} queries of {self.query} images "
-            f"per class range over less than {self.outer:.3g}{where} (at most {self.max_updates} updates), "
+            f"per class range over less than {self.outer:.3g} (at most {self.max_updates} updates), "
             f"trained in between until they range over more than {self.inner:.3g} "
-            f"(at most {self.max_epochs} epochs)"
+            f"(at most {self.max_epochs} epochs){scaled}"
         )
+
+    def check(self, num_classes: int) -> None:
+        """Raises a ``ValueError`` for a threshold that no accuracy of so few images ranges over."""
+        images = num_classes * self.query
+        for name in ("outer", "inner"):
+            threshold = getattr(self, name)
+            scaled = threshold * _fewer(images)
+            if self.noise is _binomial and scaled >= 1:
+                raise ValueError(
+                    f"the {name} threshold of {threshold} for {_USUAL_IMAGES} images is {scaled:.3g} for "
+                    f"the {images} of a query, and no accuracy ranges over that"
+                )
 
 
 def query_rule(
-    num_classes: int,
     *,
     networks: int = 2000,
     outer: float = 0.04,
@@ -89,56 +101,42 @@ def query_rule(
 ) -> QueryRule:
     r"""The corrected rule: a query's value is its mean accuracy, thresholds follow its noise.
 
-    The authors' thresholds lie where the noise of 1280 images is. An accuracy a on n images has the
-    standard deviation of a binomial, so with other numbers of classes or images, and for a window of
-    mean accuracy a,
+    The authors' thresholds lie where the noise of 1280 images is. Equally many images of each class,
+    of which a_c are right, have a mean accuracy of the variance :math:`\sum_c a_c(1-a_c) / (C^2 q)`, q
+    images of each. So with other numbers of classes or images, and for a_c the means over a window,
 
-    .. math:: \lambda' = \lambda \sqrt{\frac{1280}{C \cdot \text{query}}}\; 2 \sqrt{a (1 - a)}
+    .. math:: \lambda' = \lambda \sqrt{\frac{1280}{C q}}\;
+              2 \sqrt{\frac1C \sum_c a_c (1 - a_c)}
 
     Unscaled, a hundred classes never train enough: their window ranges over a third of the threshold. (A
     query should be a small part of its class: the same images drawn again give the same answer.) A cap
     below the window is the only limit there.
 
     Args:
-      num_classes: C.
       networks: K.
-      outer: lambda 1, for 1280 images of which half are right.
+      outer: lambda 1, for 1280 images, half of each class right.
       inner: lambda 2, for the same.
       window: queries that are compared.
-      query: real images of each class in a query.
+      query: q, real images of each class in a query.
       max_updates: cap on the updates of a network.
       max_epochs: cap on the epochs between two updates.
 
     Returns:
-      The rule, with scaled thresholds.
+      The rule.
 
     Raises:
-      ValueError: if a threshold, as given or scaled by the images, is not between 0 and 1, a window
-        below 2, another number below 1, or more steps or epochs are allowed than can be counted.
+      ValueError: if a threshold is not between 0 and 1, a window below 2 or above both caps, another
+        number below 1, or more steps or epochs are allowed than can be counted.
 
     Reference: CAFE (Wang et al., CVPR 2022), section 3.4. Deviations from its code: the accuracy is
     not carried over from query to query, thresholds scale, and there are caps.
 
-    >>> rule = query_rule(100)
-    >>> round(rule.outer, 5), round(rule.inner, 5)
-    (0.01265, 0.00949)
+    >>> rule = query_rule()
+    >>> float(rule.noise(jnp.full((10, 10), 0.5), 128)), float(rule.noise(jnp.eye(2), 640))
+    (1.0, 1.0)
     """
-    at_least("num_classes", num_classes, 1)
-    at_least("query", query, 1)
-    images = num_classes * query
-    return _checked(
-        QueryRule(
-            networks,
-            _scaled("outer", outer, images),
-            _scaled("inner", inner, images),
-            _mean,
-            _binomial,
-            window,
-            query,
-            max_updates,
-            max_epochs,
-        )
-    )
+    numbers = (window, query, max_updates, max_epochs)
+    return _checked(QueryRule(networks, outer, inner, _mean, _binomial, *numbers))
 
 
 def original_query_rule(
@@ -176,32 +174,25 @@ def original_query_rule(
     >>> original_query_rule().inner
     0.03
     """
-    _check_threshold("outer", outer)
-    _check_threshold("inner", inner)
-    at_least("query", query, 1)
-    return _checked(
-        QueryRule(
-            networks,
-            outer,
-            inner,
-            _accumulated,
-            _constant,
-            window,
-            query,
-            max_updates,
-            max_epochs,
-        )
-    )
+    numbers = (window, query, max_updates, max_epochs)
+    return _checked(QueryRule(networks, outer, inner, _accumulated, _constant, *numbers))
 
 
-def _binomial(values: Array) -> Array:
-    """The standard deviation of an answer, in those of one that is right half of the time."""
-    mean = values.mean().clip(0.01, 0.99)  # no threshold of 0 where all is wrong, or right
-    return 2 * jnp.sqrt(mean * (1 - mean))
+def _binomial(accuracies: Array, query: int) -> Array:
+    """The standard deviation of a query's mean accuracy, in those of 1280 images, half of them right."""
+    each = accuracies.mean(0)
+    variance = (each * (1 - each)).mean()
+    # No threshold of 0 where every class is all wrong or all right.
+    return _fewer(each.size * query) * 2 * jnp.sqrt(variance.clip(0.01 * 0.99))
 
 
-def _constant(values: Array) -> Array:
-    del values
+def _fewer(images: int) -> float:
+    """How much noisier an accuracy is on so many images than on 1280."""
+    return math.sqrt(_USUAL_IMAGES / images)
+
+
+def _constant(accuracies: Array, query: int) -> Array:
+    del accuracies, query
     return jnp.float32(1)
 
 
@@ -214,24 +205,12 @@ def _accumulated(last: Array, accuracies: Array) -> Array:
     return (last + accuracies.sum()) / accuracies.shape[0]
 
 
-def _scaled(name: str, threshold: float, images: int) -> float:
-    _check_threshold(name, threshold)
-    scaled = threshold * math.sqrt(_USUAL_IMAGES / images)
-    if scaled >= 1:
-        raise ValueError(
-            f"the {name} threshold of {threshold} for {_USUAL_IMAGES} images is {scaled:.3g} for the "
-            f"{images} of a query, and no accuracy ranges over that"
-        )
-    return scaled
-
-
-def _check_threshold(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise ValueError(f"the {name} threshold must be between 0 and 1, got {value}")
-
-
 def _checked(rule: QueryRule) -> QueryRule:
-    least = {"networks": 1, "window": 2, "max_updates": 1, "max_epochs": 1}
+    for name in ("outer", "inner"):
+        threshold = getattr(rule, name)
+        if not isinstance(threshold, Real) or not 0 < float(threshold) < 1:
+            raise ValueError(f"the {name} threshold must be between 0 and 1, got {threshold!r}")
+    least = {"networks": 1, "window": 2, "query": 1, "max_updates": 1, "max_epochs": 1}
     for name, low in least.items():
         at_least(name, getattr(rule, name), low)
     for name in ("networks", "max_epochs"):
@@ -240,29 +219,41 @@ def _checked(rule: QueryRule) -> QueryRule:
                 f"{name} times max_updates must be at most {_MOST}, "
                 f"got {getattr(rule, name)} times {rule.max_updates}"
             )
+    most = max(rule.max_updates, rule.max_epochs)
+    if rule.window > most:
+        raise ValueError(
+            f"window must be at most {most}, the larger of max_updates and max_epochs, "
+            f"got {rule.window}: it would never be full"
+        )
     return rule
 
 
 class Window(NamedTuple):
-    """The last values of queries.
+    """The last queries.
 
     Attributes:
       values: float32 ``[window]``, the newest last.
+      accuracies: float32 ``[window, C]``, the newest last.
       count: int32, how many queries there were.
     """
 
     values: Array
+    accuracies: Array
     count: Array
 
     @classmethod
-    def empty(cls, rule: QueryRule) -> Window:
+    def empty(cls, rule: QueryRule, num_classes: int) -> Window:
         """Before the first query."""
-        return cls(jnp.zeros(rule.window, jnp.float32), jnp.int32(0))
+        return cls(jnp.zeros(rule.window), jnp.zeros((rule.window, num_classes)), jnp.int32(0))
 
     def push(self, rule: QueryRule, accuracies: Array) -> Window:
         """With one query more."""
         value = rule.value(self.values[-1], accuracies)
-        return Window(jnp.append(self.values[1:], value), self.count + 1)
+        return Window(
+            jnp.append(self.values[1:], value),
+            jnp.concatenate([self.accuracies[1:], accuracies[None]]),
+            self.count + 1,
+        )
 
     @property
     def is_full(self) -> Array:
@@ -295,10 +286,10 @@ class Visit(NamedTuple):
     is_left: Array
 
     @classmethod
-    def begin(cls, rule: QueryRule) -> Visit:
+    def begin(cls, rule: QueryRule, num_classes: int) -> Visit:
         """Of a fresh network; each in a buffer of its own, for a run donates its state."""
         return cls(
-            Window.empty(rule),
+            Window.empty(rule, num_classes),
             updates=jnp.int32(0),
             epochs=jnp.int32(0),
             capped_trainings=jnp.int32(0),
@@ -364,7 +355,7 @@ def _train(
         accuracies = query(carry, seen.updates + seen.epochs + done)
         return carry, done + 1, window.push(rule, accuracies)
 
-    start = (carry, jnp.int32(0), Window.empty(rule))
+    start = (carry, jnp.int32(0), Window.empty(rule, seen.window.accuracies.shape[1]))
     carry, done, window = lax.while_loop(goes_on, epoch, start)
     return carry, seen._replace(
         epochs=seen.epochs + done,
@@ -374,9 +365,9 @@ def _train(
 
 def is_exhausted(rule: QueryRule, window: Window) -> Array:
     """Whether the outer window says that the network has nothing more to say."""
-    return window.is_full & (window.range < rule.outer * rule.noise(window.values))
+    return window.is_full & (window.range < rule.outer * rule.noise(window.accuracies, rule.query))
 
 
 def has_moved(rule: QueryRule, window: Window) -> Array:
     """Whether the inner window says that the network has trained enough."""
-    return window.is_full & (window.range > rule.inner * rule.noise(window.values))
+    return window.is_full & (window.range > rule.inner * rule.noise(window.accuracies, rule.query))

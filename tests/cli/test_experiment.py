@@ -298,7 +298,7 @@ def test_every_method_can_be_made_by_its_entry():
 
 def test_cafe_has_the_papers_numbers():
     found = experiment.prepare(Cafe(network=SMALL, match=MatchOptions(networks=2000)))
-    assert found.method.loops == query_rule(10, query=35)  # of 140 digits in the smallest class
+    assert found.method.loops == query_rule(query=35)  # of 140 digits in the smallest class
     assert found.meant == evaluate.PROTOCOLS["cafe"] and found.meant.epochs == 600
     options = found.options
     assert options["init"] == "noise" and options["strategy"] == "none"
@@ -312,4 +312,4 @@ def test_cafe_has_the_papers_numbers():
     fixed = experiment.prepare(CafeFixed(ipc=10, network=SMALL))
     assert fixed.method.loops == dc_loops(10, networks=METHODS["cafe-fixed"].digits_networks)
     few = experiment.prepare(Cafe(network=SMALL, data=DataOptions(classes=("0", "1"))))
-    assert few.method.loops == query_rule(2, networks=usual, query=35)
+    assert few.method.loops == query_rule(networks=usual, query=35)

@@ -24,7 +24,7 @@ DISTANCES = {
     "flat": matching.flat_cosine,
     "squared": matching.squared_error,
 }
-RULE = methods.query_rule(3, networks=2, window=2, query=4, max_updates=2, max_epochs=2)
+RULE = methods.query_rule(networks=2, window=2, query=4, max_updates=2, max_epochs=2)
 LOOPS = {
     "fixed": (methods.network_matching, {"loops": methods.Loops(2, 1, 0)}),
     "queries": (methods.query_matching, {"rule": RULE}),

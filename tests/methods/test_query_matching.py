@@ -25,6 +25,7 @@ from jdd.methods import (
 from jdd.nn import convnet, mlp
 
 SHAPE = (8, 8, 1)
+UNSCALED = original_query_rule().noise
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def table():
 
 def make(rule=None, model=None, **options):
     model = model or convnet(3, SHAPE, width=4, depth=1)
-    rule = rule or query_rule(3, networks=3, window=3, query=16, max_updates=5, max_epochs=4)
+    rule = rule or query_rule(networks=3, window=3, query=16, max_updates=5, max_epochs=4)
     return cafe(model, 2, rule=rule, real_batch=6, **options)
 
 
@@ -90,8 +91,8 @@ def test_dispatches_of_any_length_give_the_same_bits(table):
 
 
 def test_a_rule_that_is_never_met_is_ended_by_its_caps(table):
-    rule = query_rule(3, networks=2, window=2, query=16, max_updates=4, max_epochs=3)
-    state, _ = run(make(rule._replace(outer=0.0, inner=2.0)), table)
+    rule = query_rule(networks=2, window=2, query=16, max_updates=4, max_epochs=3)
+    state, _ = run(make(rule._replace(outer=0.0, inner=2.0, noise=UNSCALED)), table)
     np.testing.assert_array_equal(state.updates, [4, 4])
     np.testing.assert_array_equal(state.epochs, [9, 9])
     np.testing.assert_array_equal(state.is_capped, [True, True])
@@ -99,8 +100,8 @@ def test_a_rule_that_is_never_met_is_ended_by_its_caps(table):
 
 
 def test_a_rule_that_is_always_met_takes_one_window(table):
-    rule = query_rule(3, networks=1, window=4, query=16, max_updates=9)
-    method = make(rule._replace(outer=2.0, inner=-1.0))
+    rule = query_rule(networks=1, window=4, query=16, max_updates=9)
+    method = make(rule._replace(outer=2.0, inner=-1.0, noise=UNSCALED))
     state, losses = run(method, table)
     assert (int(state.updates[0]), int(state.epochs[0])) == (4, 3 * 4)
     assert not state.is_capped[0] and not state.capped_trainings[0]
@@ -113,7 +114,7 @@ def test_a_rule_that_is_always_met_takes_one_window(table):
 
 def test_the_first_update_is_the_gradient_of_the_objective(table):
     """One update of the loop, against the objective called by hand on the same draw."""
-    rule = query_rule(3, networks=10, window=2, query=16, max_updates=1)
+    rule = query_rule(networks=10, window=2, query=16, max_updates=1)
     method = cafe(convnet(3, SHAPE, width=4, depth=1), 2, rule=rule, real_batch=30, momentum=0.0)
     start = method.init(jax.random.key(3), table)
     before = jnp.array(method.decode(start)[0])  # the run donates its state
@@ -140,7 +141,7 @@ def test_the_first_update_is_the_gradient_of_the_objective(table):
 
 def test_the_rate_falls_by_network(table):
     model = convnet(3, SHAPE, width=4, depth=1)
-    rule = query_rule(3, networks=10, window=2, query=16, max_updates=1)
+    rule = query_rule(networks=10, window=2, query=16, max_updates=1)
     method = cafe(model, 2, rule=rule, real_batch=6, momentum=0.0)
     state = method.init(jax.random.key(0), table)
     step = jax.jit(method.step)
@@ -158,7 +159,7 @@ def test_the_rate_falls_by_network(table):
 @pytest.mark.parametrize(
     ("rule", "model"),
     [
-        (query_rule(3, networks=1), convnet(3, SHAPE, width=4, depth=1, norm="batch")),
+        (query_rule(networks=1), convnet(3, SHAPE, width=4, depth=1, norm="batch")),
         (original_query_rule(networks=1), mlp(3, SHAPE)),
     ],
     ids=["corrected", "original"],
@@ -187,9 +188,13 @@ def test_class_accuracies_count_what_they_are_given(table):
 def test_refusals(table):
     model = convnet(3, SHAPE, width=4, depth=1)
     with pytest.raises(ValueError, match="a query has 4 real images per class, fewer than the 5"):
-        cafe(model, 5, rule=query_rule(3, query=4)).init(jax.random.key(0), table)
+        cafe(model, 5, rule=query_rule(query=4)).init(jax.random.key(0), table)
     with pytest.raises(ValueError, match="31 real images per class, and a class has 30"):
-        cafe(model, 5, rule=query_rule(3, query=31)).init(jax.random.key(0), table)
+        cafe(model, 5, rule=query_rule(query=31)).init(jax.random.key(0), table)
+    with pytest.raises(
+        ValueError, match=r"outer threshold of 0\.5 for 1280 images is 3\.65 for the 24"
+    ):
+        cafe(model, 5, rule=query_rule(query=8, outer=0.5)).init(jax.random.key(0), table)
     for make_one in (cafe, cafe_fixed):
         with pytest.raises(ValueError, match="ipc must be at least 1"):
             make_one(model, 0, start=lambda key, table: jnp.zeros((3, 1, *SHAPE)))
@@ -203,7 +208,7 @@ def test_refusals(table):
     with pytest.raises(ValueError, match="not all of them 0"):
         cafe_objective(layer_weights=[0.0, 0.0], discrimination_weight=0.0)
     with pytest.raises(ValueError, match="one weight for each layer"):
-        method = cafe(model, 2, layer_weights=[1.0] * 7, rule=query_rule(3, query=9, networks=1))
+        method = cafe(model, 2, layer_weights=[1.0] * 7, rule=query_rule(query=9, networks=1))
         run(method, table)
     with pytest.raises(ValueError, match="networks must be at least 1"):
         cafe_rate(0)

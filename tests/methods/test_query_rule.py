@@ -12,7 +12,7 @@ import pytest
 from jdd.methods import original_query_rule, query_rule
 from jdd.methods.query_rule import Visit, Window, has_moved, is_exhausted, turn
 
-RULES = {"official": original_query_rule, "corrected": functools.partial(query_rule, 10)}
+RULES = {"official": original_query_rule, "corrected": query_rule}
 SCRIPTS = [f"s{i}" for i in range(6)]
 
 
@@ -25,7 +25,7 @@ def rule_of(kind, arrays, **options):
     outer, inner = (float(x) for x in arrays["lambda"])
     rule = RULES[kind](outer=outer, inner=inner, **options)
     # The corrected reference was recorded with constant thresholds, whatever classes and accuracy.
-    return rule._replace(outer=outer, inner=inner, noise=original_query_rule().noise)
+    return rule._replace(noise=original_query_rule().noise)
 
 
 @pytest.mark.parametrize("kind", RULES)
@@ -41,7 +41,9 @@ def test_every_value_and_decision(reference, name, kind):
     windows = {}
     for (is_inner, outer, _, row, length), value, span, stop in rows:
         key = ("inner", int(outer)) if is_inner else "outer"
-        window = push(windows.get(key, Window.empty(rule)), accuracies=accuracies[row])
+        window = push(
+            windows.get(key, Window.empty(rule, accuracies.shape[1])), accuracies=accuracies[row]
+        )
         windows[key] = window
         np.testing.assert_allclose(window.values[-1], value, rtol=1e-6)
         assert bool(window.is_full) == (length == 10) == (span >= 0)
@@ -68,7 +70,7 @@ def play(rule, accuracies):
             ),
         )
 
-    start = (jnp.zeros(2, jnp.int32), Visit.begin(rule))
+    start = (jnp.zeros(2, jnp.int32), Visit.begin(rule, rows.shape[1]))
     counted, seen = jax.jit(
         lambda: jax.lax.while_loop(lambda inside: ~inside[1].is_left, one, start)
     )()
@@ -95,33 +97,49 @@ def test_loops_end_where_the_originals_do(reference, name, kind):
 def test_caps_and_the_rule_at_the_same_query():
     flat = np.full((40, 10), 0.5)
     # Ten equal values exhaust the network at the tenth update, which is also the last allowed.
-    seen = play(query_rule(10, max_updates=10, max_epochs=1), flat)
+    seen = play(query_rule(max_updates=10, max_epochs=1), flat)
     assert (seen.updates, seen.epochs, seen.capped_trainings) == (10, 9, 9)
     assert not seen.is_capped
 
 
 def test_thresholds_follow_the_number_of_images():
-    usual = query_rule(10)
-    assert (usual.outer, usual.inner) == (0.04, 0.03)
-    assert query_rule(10, query=512).outer == pytest.approx(0.02)
-    assert query_rule(40).inner == pytest.approx(0.015)
-    assert original_query_rule(query=512).outer == 0.04
+    def factor(rule, classes, accuracy=0.5):
+        return float(rule.noise(jnp.full((rule.window, classes), accuracy), rule.query))
+
+    assert factor(query_rule(), 10) == 1
+    assert factor(query_rule(query=512), 10) == pytest.approx(0.5)
+    assert factor(query_rule(), 40) == pytest.approx(0.5)
+    assert factor(query_rule(), 10, accuracy=0.1) == pytest.approx(0.6)
+    assert factor(original_query_rule(query=512), 40, accuracy=0.1) == 1
+
+
+UNEQUAL = [0.95, 0.95, 0.9, 0.9, 0.85, 0.8, 0.6, 0.5, 0.35, 0.2]
 
 
 @pytest.mark.parametrize(
     ("classes", "query", "accuracy"),
-    [(10, 128, 0.3), (10, 128, 0.95), (100, 128, 0.03), (2, 32, 0.5)],
+    [
+        (10, 128, 0.3),
+        (10, 128, 0.95),
+        (100, 128, 0.03),
+        (2, 32, 0.5),
+        (10, 128, UNEQUAL),
+        (10, 128, [0.95, 0.8, *[0.01] * 8]),  # hardly more than two classes are ever answered
+        (10, 8, UNEQUAL),
+    ],
 )
 def test_networks_that_do_not_change_are_answered_alike_whatever_the_noise(
     classes, query, accuracy
 ):
     """A stationary network: its queries are binomial, and what the rule says of them hardly depends on more."""
-    rule = query_rule(classes, query=query)
+    rule = query_rule(query=query)
     draws = np.random.default_rng(0).binomial(query, accuracy, (2000, rule.window, classes)) / query
 
     def answers(accuracies):
         window, _ = jax.lax.scan(
-            lambda window, each: (window.push(rule, each), None), Window.empty(rule), accuracies
+            lambda window, each: (window.push(rule, each), None),
+            Window.empty(rule, classes),
+            accuracies,
         )
         return has_moved(rule, window), is_exhausted(rule, window)
 
@@ -142,7 +160,9 @@ def test_networks_that_do_not_change_are_answered_alike_whatever_the_noise(
         ("inner", float("nan"), "inner threshold must be between 0 and 1"),
         ("max_updates", 0, "max_updates must be at least 1"),
         ("max_epochs", 0, "max_epochs must be at least 1"),
+        ("inner", None, "inner threshold must be between 0 and 1, got None"),
         ("window", 1, "window must be at least 2"),
+        ("window", 101, "window must be at most 100, the larger of max_updates and max_epochs"),
         ("query", 0, "query must be at least 1"),
         ("networks", 0, "networks must be at least 1"),
         ("networks", 2**31, "networks times max_updates must be at most 2147483647"),
@@ -159,4 +179,4 @@ def test_refuses_a_threshold_that_no_accuracy_of_so_few_images_ranges_over():
     with pytest.raises(
         ValueError, match=r"inner threshold of 0\.5 for 1280 images is 2\.83 for the 40"
     ):
-        query_rule(2, query=20, inner=0.5)
+        query_rule(query=20, inner=0.5).check(2)
