@@ -3,7 +3,7 @@
     python experiments/cafe_ablation.py fashion_mnist --networks 20 --data-dir FOLDER
 
     full             layers and discrimination under the query-driven schedule
-    layer1 .. layer3 only that block's output is aligned (with CAFE's weight for the others 0)
+    layer1 .. layer3 only that block's output is aligned (the others' weights are 0)
     layer4           only the pooled output of the last block, which is also the embedding: aligned twice, as in full
     alignment        all layers, no discrimination
     discrimination   no layers

@@ -460,6 +460,30 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         ),
         ["weights must be (2, 4)", "(2, 3)"],
     ),
+    "feature_alignment of no layers": (
+        lambda t: losses.feature_alignment([], [], []),
+        ["at least one", "0 weights"],
+    ),
+    "own_centre_cross_entropy of no class": (
+        lambda t: losses.own_centre_cross_entropy(jnp.eye(3), jnp.eye(3), 3),
+        ["index must be from 0 to 2", "got 3"],
+    ),
+    "own_centre_cross_entropy of other embeddings": (
+        lambda t: losses.own_centre_cross_entropy(jnp.eye(3), jnp.eye(2), 0),
+        ["[C, d] and [m, d]", "(2, 2)"],
+    ),
+    "own_centre_cross_entropy with other weights": (
+        lambda t: losses.own_centre_cross_entropy(jnp.eye(3), jnp.eye(3), 0, jnp.ones(2)),
+        ["weights must be (3,)", "(2,)"],
+    ),
+    "cafe with weights of another network": (
+        lambda t: methods.cafe(t.model, 1, layer_weights=[1.0] * 9),
+        ["layer_weights must be", "got 9"],
+    ),
+    "cafe with a window above both caps": (
+        lambda t: methods.query_rule(window=9, max_updates=8, max_epochs=7),
+        ["window must be at most 8", "got 9"],
+    ),
     "cafe with negative weights": (
         lambda t: methods.cafe_objective(layer_weights=[1.0, -1.0]),
         ["at least 0", "-1.0"],

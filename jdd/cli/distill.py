@@ -155,7 +155,7 @@ class Session:
     def _report(self, done: loop.Report) -> None:
         loss = float(done.losses.astype(np.float64).mean())
         self.run.append({"step": done.step, "loss": loss, "seconds": round(done.seconds, 3)})
-        self.progress.steps(done.step, loss, len(done.losses), done.seconds)
+        self.progress.steps(done.step, loss, done.updates, done.seconds)
 
     def _save(self, step: int, state: Any) -> None:
         self.run.checkpoints.save(step, state, self.experiment.options)

@@ -92,7 +92,8 @@ def prepare(command: Distill) -> Experiment:
         f"must be from 1 to {smallest}, the smallest class of {dataset.name}, got {command.ipc}",
     )
     model = build(network, dataset, *flags(command.network))
-    _check_layers(own, model)
+    with blame("--layer-weights"):
+        methods.check_layer_weights(model, own.get("layer_weights") or None)
     decided = make_schedule(dataset)
     given: dict[str, Any] = {
         "loops" if isinstance(decided, methods.Loops) else "rule": decided,
@@ -253,18 +254,6 @@ def _check_weights(own: dict[str, Any]) -> None:
             require(fine, option, f"must be at least 0 and finite, got {weight}")
     nothing = "and --discrimination are all 0: nothing is matched"
     require(not weights or any(weights) or discrimination > 0, "--layer-weights", nothing)
-
-
-def _check_layers(own: dict[str, Any], model: nn.Model) -> None:
-    """Refuses weights that are not one for each tap of the network, and one for its embedding."""
-    if not own.get("layer_weights"):
-        return
-    variables = jax.eval_shape(model.init, jax.random.key(0))
-    images = jax.ShapeDtypeStruct((1, *model.image_shape), jnp.float32)
-    layers = len(jax.eval_shape(model.features, variables, images)[0]) + 1
-    given = len(own["layer_weights"])
-    text = f"must be {layers} for {model.name}, the embedding the last, got {given}"
-    require(given == layers, "--layer-weights", text)
 
 
 def _warm_up(own: dict[str, Any]) -> methods.WarmUp:

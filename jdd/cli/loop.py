@@ -16,12 +16,14 @@ class Report(NamedTuple):
 
     Attributes:
       step: steps done after it.
-      losses: of its steps.
+      losses: of its steps, but for those that did nothing; the last one where none did anything.
+      updates: image updates in it.
       seconds: it took.
     """
 
     step: int
     losses: np.ndarray
+    updates: int
     seconds: float
 
 
@@ -132,7 +134,7 @@ def run_steps(
     ends = sorted({stop for stop in stops if 0 <= stop <= total} | {total})
     pace = Pace(dispatch_seconds)
     saved_at = time.monotonic()
-    good, before = keep(state), updates(state)
+    good, before, last = keep(state), updates(state), np.nan
     if step in ends:
         hooks.at_stop(step, state)
     while step < total:
@@ -149,8 +151,11 @@ def run_steps(
         done, before = updates(state) - before, updates(state)
         if done:
             pace.measured(done, seconds)
+        if done < n:
+            losses = _of_updates(losses, last)
         if done or step == total:
-            hooks.report(Report(step, losses, seconds))
+            hooks.report(Report(step, losses, done, seconds))
+        last = losses[-1]
         stopping = hooks.interrupted()
         if step == end or stopping or time.monotonic() - saved_at >= save_seconds:
             hooks.save(step, state)
@@ -160,3 +165,9 @@ def run_steps(
         if step == end:
             hooks.at_stop(step, state)
     return state
+
+
+def _of_updates(losses: np.ndarray, last: float) -> np.ndarray:
+    """The losses that are not that of the step before, passed on by a step that did nothing."""
+    found = losses[losses != np.append(last, losses[:-1])]
+    return found if len(found) else losses[-1:]

@@ -18,8 +18,8 @@ class Reporter(Protocol):
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
 
-    def steps(self, step: int, loss: float, steps: int, seconds: float) -> None:
-        """Some steps were done: the count so far, their mean loss, how many, and how long."""
+    def steps(self, step: int, loss: float, updates: int, seconds: float) -> None:
+        """Some steps were done: the count so far, their mean loss, how many did something, how long."""
         ...
 
     def training(self, what: str, done: int, total: int) -> None:
@@ -37,17 +37,17 @@ def reporter(total: int | None, step: int, unit: str = "update") -> Reporter:
 
 
 class Speed:
-    """Steps per second of the last minute or so, and the time that is left.
+    """Updates per second of the last minute or so, and the time that is left.
 
-    Where a method passes over steps (a network that is left early), the time left goes by the mean of
-    the whole run: what a network takes says little about the next.
+    Where some steps do nothing (those of a network that was left early), the time left goes by the
+    mean of the whole run: how long one network lasts says little about the next.
 
     Args:
       total: steps of the run.
       step: steps done before.
 
     >>> speed = Speed(total=100)
-    >>> speed.measured(step=20, steps=20, seconds=10.0)
+    >>> speed.measured(step=20, updates=20, seconds=10.0)
     >>> speed.text()
     '2.00 it/s, 40 s left'
     """
@@ -55,25 +55,25 @@ class Speed:
     def __init__(self, total: int, step: int = 0) -> None:
         self._total = total
         self._start = self._step = step
-        self._steps = self._seconds = 0.0
+        self._updates = self._seconds = 0.0
         self._all_seconds = 0.0
-        self._passed_over = 0
+        self._idle = 0
 
-    def measured(self, step: int, steps: int, seconds: float) -> None:
+    def measured(self, step: int, updates: int, seconds: float) -> None:
         """Takes in one dispatch; what lies a minute back counts half."""
         fading = 0.5 ** (seconds / 60)
-        self._steps = fading * self._steps + steps
+        self._updates = fading * self._updates + updates
         self._seconds = fading * self._seconds + seconds
         self._all_seconds += seconds
-        self._passed_over += step - steps - self._step
+        self._idle += step - self._step - updates
         self._step = step
 
     def text(self) -> str:
         """For example "2.00 it/s, 40 s left"."""
-        if not self._seconds:
+        if not self._updates:
             return ""
-        seconds = self._seconds / self._steps
-        each = self._all_seconds / (self._step - self._start) if self._passed_over else seconds
+        seconds = self._seconds / self._updates
+        each = self._all_seconds / (self._step - self._start) if self._idle else seconds
         left = duration((self._total - self._step) * each)
         return f"{1 / seconds:.2f} it/s, {left} left"
 
@@ -117,8 +117,8 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def steps(self, step: int, loss: float, steps: int, seconds: float) -> None:
-        self._speed.measured(step, steps, seconds)
+    def steps(self, step: int, loss: float, updates: int, seconds: float) -> None:
+        self._speed.measured(step, updates, seconds)
         text = f"loss {loss:.4g}, {self._speed.text()}"
         self._progress.update(self._steps, completed=step, text=text)
 
@@ -149,8 +149,8 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def steps(self, step: int, loss: float, steps: int, seconds: float) -> None:
-        self._speed.measured(step, steps, seconds)
+    def steps(self, step: int, loss: float, updates: int, seconds: float) -> None:
+        self._speed.measured(step, updates, seconds)
         if step == self._total or self._is_time():
             self.note(f"{self._unit} {step}/{self._total}: loss {loss:.4g}, {self._speed.text()}")
 

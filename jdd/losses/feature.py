@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 
@@ -28,8 +29,8 @@ def feature_alignment(
       A scalar.
 
     Raises:
-      ValueError: if the three are not of one length, or a layer is not of these shapes, with the same
-        C and the same features, and at least one image.
+      ValueError: if the three are not of one length, or empty, or a layer is not of these shapes, with
+        the same C and the same features, and at least one image.
 
     Reference: Wang, Zhao, Peng, Zhu, Yang, Wang, Huang, Bilen, Wang, You, "CAFE: Learning to Condense
     Dataset by Aligning Features", CVPR 2022, equation 3.
@@ -38,9 +39,9 @@ def feature_alignment(
     >>> print(feature_alignment(layers, [x + 1 for x in layers], [0.5, 1.0]))
     72.0
     """
-    if not len(syn) == len(real) == len(weights):
+    if not len(syn) == len(real) == len(weights) >= 1:
         raise ValueError(
-            "feature_alignment takes one weight for each layer of both sides, "
+            "feature_alignment takes one weight for each layer of both sides, of at least one, "
             f"got {len(syn)} and {len(real)} layers and {len(weights)} weights"
         )
     total = jnp.float32(0)
@@ -61,7 +62,8 @@ def discrimination(syn: Array, real: Array, *, weights: Array | None = None) -> 
               {\sum_k \exp \langle r_{cj}, \bar s_k \rangle},\qquad \bar s_k = \frac1n \sum_i s_{ki}
 
     Raw inner products, without temperature; a sum over all real images, so that its weight beside
-    other losses grows with the real batch.
+    other losses grows with the real batch. (With classes over devices, under ``shard_map``, the
+    classes of a device compete with each other only.)
 
     Args:
       syn: ``[C, n, d]``.
@@ -111,8 +113,8 @@ def own_centre_cross_entropy(
       A scalar.
 
     Raises:
-      ValueError: if the two are not of these shapes, with the same d and at least one image, or the
-        weights are not ``[m]``.
+      ValueError: if the two are not of these shapes, with the same d and at least one image, the
+        weights are not ``[m]``, or the index (where it is a number) is not one of a class.
 
     Reference: as `discrimination`.
 
@@ -126,5 +128,7 @@ def own_centre_cross_entropy(
         )
     if weights is not None and weights.shape != real.shape[:1]:
         raise ValueError(f"weights must be {real.shape[:1]}, got {weights.shape}")
+    if isinstance(index, int | np.integer) and not 0 <= index < len(centres):
+        raise ValueError(f"index must be from 0 to {len(centres) - 1}, got {index}")
     own = jax.nn.log_softmax(real @ centres.T)[:, index]
     return -(own.sum() if weights is None else weights @ own)

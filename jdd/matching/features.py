@@ -38,8 +38,8 @@ def features(
 
     .. math:: \bar f^l = \frac1n \sum_i f^l_\theta(x_i),\qquad e_i = \psi_\theta(x_i)
 
-    The real side carries no derivative: of its maps only the sum of one micro-batch is ever in
-    memory, of its embeddings all of the batch (2 MB for 256 images of ConvNet-3 at 32x32; one class
+    The real side carries no derivative: of its maps those of one micro-batch are in memory at a time,
+    of its embeddings all of the batch (2 MB for 256 images of ConvNet-3 at 32x32; one class
     at a time inside ``each_against_all``). The synthetic side is checkpointed: its backward pass recomputes one
     micro-batch at a time. (Where samples influence each other, ``context.coupled``, a batch is taken
     whole.)
@@ -100,7 +100,8 @@ def feature_alignment(weights: Sequence[float] | Callable[[int], Sequence[float]
 
     def apply(pair: Pair, context: Context) -> Array:
         # The means are already taken: one class, a batch of one.
-        sides = _one_of_all("feature_alignment", pair).own, pair.real
+        synthetic, features = _seen("feature_alignment", pair)
+        sides = synthetic.own, features
         syn, real = ([mean[None, None] for mean in side.means] for side in sides)
         chosen = weights(len(syn)) if callable(weights) else weights
         return losses.feature_alignment(syn, real, chosen)
@@ -119,7 +120,7 @@ def discrimination() -> Stage:
     """
 
     def apply(pair: Pair, context: Context) -> Array:
-        synthetic, real = _one_of_all("discrimination", pair), pair.real
+        synthetic, real = _seen("discrimination", pair)
         return losses.own_centre_cross_entropy(
             synthetic.all.means[-1], real.embedding, synthetic.index, real.weights
         )
@@ -127,12 +128,14 @@ def discrimination() -> Stage:
     return stateless(apply)
 
 
-def _one_of_all(name: str, pair: Pair) -> OneOfAll:
-    if not isinstance(pair.synthetic, OneOfAll):
-        raise ValueError(
-            f"{name} sees one real class and all synthetic ones: each_against_all(...)"
-        )
-    return pair.synthetic
+def _seen(name: str, pair: Pair) -> tuple[OneOfAll, Features]:
+    """Both sides, or a ``ValueError`` that says where the stage belongs."""
+    if isinstance(pair.synthetic, OneOfAll) and isinstance(pair.real, Features):
+        return pair.synthetic, pair.real
+    raise ValueError(
+        f"{name} sees the features of one real class and of all synthetic ones: "
+        f"each_against_all(chain(..., features()), {name}(...))"
+    )
 
 
 def _streamed(

@@ -143,7 +143,8 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
     same keys, so that a siamese augmentation is one. The derivative is accumulated within
     the loop over real classes: of the real side one class is in memory at a time. It exists for what is
     floating on the synthetic side, to first order; with respect to the network's parameters and the
-    real side it is zero by definition.
+    real side it is zero by definition. (With classes over devices, under ``shard_map``, all classes
+    are those of the device.)
 
     Args:
       stage: sees ``Pair(Batch, Batch)`` of one class and ends in a pair whose sides do not depend on
@@ -155,7 +156,8 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
       A stage from a class-stacked pair (the real side may be a ``jdd.data.Draw``) to a scalar.
 
     Raises:
-      ValueError: as ``per_class``, or (when applied) if the objective does not end in a scalar.
+      ValueError: as ``per_class``, or (when applied) if the stage does not end in a pair, or the
+        objective not in a scalar.
 
     >>> from jdd.matching import Context, Pair, stateless, value_of
     >>> same = stateless(lambda pair, context: Pair(*(side.images.sum() for side in pair)))
@@ -176,7 +178,10 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
         # Called twice, for one side each: the compiler takes the other one out.
         def sides(c: Array, pair: Pair, context: Context) -> Pair:
             of_class = Pair(pair.synthetic.of_class(c), pair.real.of_class(c))
-            return stage.apply(of_class, of_stage, context.fold(0).fold(c))[0]
+            value, _ = stage.apply(of_class, of_stage, context.fold(0).fold(c))
+            if not isinstance(value, Pair):
+                raise ValueError("each_against_all needs a stage that ends in a pair")
+            return value
 
         def one(c: Array, own: Any, everyone: Any, rest: Any) -> Any:
             pair, context = rest

@@ -5,6 +5,7 @@ from jdd.methods.cafe import cafe_fixed as cafe_fixed
 from jdd.methods.cafe import cafe_layer_weights as cafe_layer_weights
 from jdd.methods.cafe import cafe_objective as cafe_objective
 from jdd.methods.cafe import cafe_rate as cafe_rate
+from jdd.methods.cafe import check_layer_weights as check_layer_weights
 from jdd.methods.dc import dc as dc
 from jdd.methods.dc import dc_objective as dc_objective
 from jdd.methods.dcc import dcc as dcc

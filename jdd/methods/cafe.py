@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax import Array
 
 from jdd import augment, synthetic
@@ -96,14 +99,14 @@ def cafe_objective(
     >>> print(value_of(objective, Pair(batch, batch), context))
     0.0
     """
-    own = None if layer_weights is None else tuple(float(weight) for weight in layer_weights)
-    given = (*((1.0,) if own is None else own), discrimination_weight)
-    if not all(0 <= weight < math.inf for weight in given) or not any(given):
+    own = None if layer_weights is None else tuple(layer_weights)
+    if own == ():
+        raise ValueError("layer_weights must be one for each layer, got none")
+    given = (*(own or (1.0,)), discrimination_weight)
+    if not all(isinstance(w, Real) and 0 <= w < math.inf for w in given) or not any(given):
         raise ValueError(
             f"weights must be at least 0 and finite, and not all of them 0, got {given}"
         )
-    if own == ():
-        raise ValueError("layer_weights must be one for each layer, got none")
     terms = []
     if own is None or any(own):
         terms.append(feature_alignment(cafe_layer_weights if own is None else own))
@@ -111,6 +114,30 @@ def cafe_objective(
         terms.append(scale(discrimination_weight, discrimination()))
     seen = chain(siamese(strategy), features())
     return each_against_all(seen, add(*terms), over_classes=over_classes)
+
+
+def check_layer_weights(model: Model, layer_weights: Sequence[float] | None) -> None:
+    """Raises a ``ValueError`` for weights that are not one for each tap, and one for the embedding.
+
+    >>> from jdd.nn import convnet
+    >>> check_layer_weights(convnet(10, (28, 28, 1)), [1.0])
+    Traceback (most recent call last):
+        ...
+    ValueError: layer_weights must be 5 for ConvNet-3, the embedding the last, got 1
+    """
+    if layer_weights is None:
+        return
+
+    def taps() -> tuple[Array, ...]:
+        variables = model.init(jax.random.key(0))
+        return model.features(variables, jnp.zeros((1, *model.image_shape)))[0]
+
+    layers = len(jax.eval_shape(taps)) + 1
+    if len(layer_weights) != layers:
+        raise ValueError(
+            f"layer_weights must be {layers} for {model.name}, the embedding the last, "
+            f"got {len(layer_weights)}"
+        )
 
 
 def cafe_rate(networks: int) -> Callable[[Any], Any]:
@@ -176,7 +203,8 @@ def cafe(
       The method as pure ``init`` and ``step``.
 
     Raises:
-      ValueError: if ipc is below 1, or as `cafe_objective`; from ``init``, if a query has fewer real
+      ValueError: if ipc is below 1, layer_weights are not as many as the model has layers, or as
+        `cafe_objective`; from ``init``, if a query has fewer real
         images per class than ipc.
 
     Reference: CAFE (Wang et al., CVPR 2022). Deviations: see `query_rule`; 2000 networks, not 2001. (Its
@@ -187,6 +215,7 @@ def cafe(
     2000
     """
     at_least("ipc", ipc, 1)
+    check_layer_weights(model, layer_weights)
     rule = rule or query_rule()
     return query_matching(
         "cafe",
@@ -243,6 +272,7 @@ def cafe_fixed(
     20000
     """
     at_least("ipc", ipc, 1)
+    check_layer_weights(model, layer_weights)
     loops = loops or dc_loops(ipc, networks=2000)
     decay = cafe_rate(loops.networks)
     return network_matching(

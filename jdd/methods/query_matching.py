@@ -100,7 +100,7 @@ def query_matching(
       Its summary says how many updates and epochs networks had, and how often a cap ended them.
 
     Raises:
-      ValueError: if real_batch is below 1; from ``init``, if the table has other classes or images
+      ValueError: if real_batch is below 1 or the rule is none; from ``init``, if the table has other classes or images
         than the network, a class fewer images than a query, a query fewer than there are synthetic
         ones, or too few for the thresholds.
 
@@ -121,6 +121,8 @@ def query_matching(
     >>> method.loops.total_steps  # 5 networks of at most 50 updates
     250
     """
+    if not isinstance(rule, QueryRule):
+        raise ValueError(f"rule must be a QueryRule, got {rule!r}")
     rate_at = None if rate is None else lambda step: rate(step // rule.max_updates)
     change = ImageUpdate(
         name, model, objective, synthetic, start, optimizer, real_batch, norm_policy, rate_at

@@ -247,6 +247,11 @@ CASES = [
     ("distill cafe --max-updates 0 --out W/new", ["at least 1, got 0", "--max-updates"]),
     ("distill cafe --max-epochs 0 --out W/new", ["at least 1, got 0", "--max-epochs"]),
     ("distill cafe --window 1 --out W/new", ["at least 2, got 1", "--window"]),
+    ("distill cafe --window 101 --out W/new", ["at most 100", "got 101", "--window"]),
+    (
+        "distill cafe --networks 1000000000 --out W/new",
+        ["at most 2147483647", "--networks"],
+    ),
     ("distill cafe --query 0 --out W/new", ["at least 1, got 0", "--query"]),
     ("distill cafe --ipc 9 --query 8 --out W/new", ["the 9 synthetic images", "--query"]),
     (

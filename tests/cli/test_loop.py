@@ -22,7 +22,8 @@ class Recorder:
 
     def program(self, state, table, n):
         losses = np.zeros(loop.MOST_STEPS_PER_DISPATCH)
-        losses[:n] = state + 1 + np.arange(n)
+        # A step that does nothing passes the loss on.
+        losses[:n] = [(self.updates or int)(state + 1 + i) for i in range(n)]
         if self.bad_from is not None:
             losses[:n][losses[:n] >= self.bad_from] = np.nan
         return state + n, losses
@@ -111,6 +112,20 @@ def test_steps_that_do_nothing_do_not_set_the_pace():
     assert {len(report.losses) for report in recorder.reports} == {1}
     # Nor are they reported, but for the last.
     assert [report.step for report in recorder.reports] == [1, 2, 3, *range(41, 81)]
+
+
+def test_steps_that_do_nothing_do_not_count_in_a_report():
+    recorder = Recorder(updates=lambda state: min(state, 3) + max(0, state - 40))
+    recorder.run(total=50)
+    assert any(report.step - report.updates > 30 for report in recorder.reports)
+    assert [len(report.losses) for report in recorder.reports] == [
+        report.updates for report in recorder.reports
+    ]
+    losses = np.concatenate([report.losses for report in recorder.reports])
+    assert losses.tolist() == list(range(1, 14))
+
+
+def test_nothing_but_steps_that_do_nothing():
     idle = Recorder(updates=lambda state: 0)
     idle.run(total=6)
     assert [report.step for report in idle.reports] == [6]

@@ -16,7 +16,7 @@ def test_speed_forgets():
     assert Speed(5).text() == ""
 
 
-def test_steps_that_are_passed_over_take_no_time():
+def test_steps_that_do_nothing_take_no_time():
     """A run that goes on at step 100, of networks of 50 steps, of which 10 take a second each."""
     speed = Speed(300, 100)
     speed.measured(110, 10, 10.0)

@@ -20,5 +20,5 @@ def test_classes_over_two_devices():
         text=True,
     )
     assert done.returncode == 0, f"after {done.stdout.split()}: {done.stderr}"
-    names = "losses sums convolutions training gradients dc dsa dm".split()
+    names = "losses sums convolutions training gradients dc dsa dm cafe".split()
     assert done.stdout.split() == [f"check_{name}" for name in names]

@@ -180,6 +180,15 @@ def check_dm() -> None:
     same(got, want)
 
 
+def check_cafe() -> None:
+    """Discrimination is among the classes of a device."""
+    got, want = values_and_gradients(methods.cafe_objective("crop"))
+    same(got, want)
+    aligned = methods.cafe_objective(discrimination_weight=0.0)
+    alone = values_and_gradients(aligned)[0]
+    same(alone[0], value_of(aligned, pair(), context(PARAMS, KEY)))
+
+
 def main() -> None:
     """Runs every check."""
     assert jax.device_count() == 2

@@ -185,6 +185,16 @@ def test_what_it_refuses_to_lift(make, says):
     ("stage", "value", "says"),
     [
         (discrimination(), Pair(SEEN, SEEN), "each_against_all"),
+        (
+            each_against_all(siamese("crop"), discrimination()),
+            Pair(BATCH, BATCH),
+            "features of one real class",
+        ),
+        (
+            each_against_all(stateless(lambda pair, context: 1.0), discrimination()),
+            Pair(BATCH, BATCH),
+            "ends in a pair",
+        ),
         (feature_alignment([1.0]), Pair(SEEN, SEEN), "each_against_all"),
         (
             each_against_all(features(), stateless(lambda pair, context: pair.real.means)),

@@ -19,6 +19,7 @@ from jdd.methods import (
     cafe_fixed,
     cafe_objective,
     cafe_rate,
+    dc_loops,
     original_query_rule,
     query_rule,
 )
@@ -207,8 +208,12 @@ def test_refusals(table):
         cafe_objective(layer_weights=())
     with pytest.raises(ValueError, match="not all of them 0"):
         cafe_objective(layer_weights=[0.0, 0.0], discrimination_weight=0.0)
-    with pytest.raises(ValueError, match="one weight for each layer"):
-        method = cafe(model, 2, layer_weights=[1.0] * 7, rule=query_rule(query=9, networks=1))
-        run(method, table)
+    for make_one in (cafe, cafe_fixed):
+        with pytest.raises(ValueError, match=r"layer_weights must be 3 for ConvNet-1.*got 7"):
+            make_one(model, 2, layer_weights=[0.0] * 7)
+    with pytest.raises(ValueError, match="weights must be at least 0 and finite"):
+        cafe_objective(discrimination_weight=None)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="rule must be a QueryRule"):
+        cafe(model, 2, rule=dc_loops(1))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="networks must be at least 1"):
         cafe_rate(0)
