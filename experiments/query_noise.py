@@ -37,14 +37,18 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=15, help="epochs between two queries")
     parser.add_argument("--query", type=int, default=128, help="images of each class")
     parser.add_argument("--networks", type=int, default=5)
+    parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    for name in ("epochs", "every", "query", "networks"):
+    for name in ("epochs", "every", "query", "networks", "width"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
     dataset = data.load_dataset(options.data, data_dir=options.data_dir)
     path = options.set / "set.safetensors" if options.set.is_dir() else options.set
-    found = accuracies(DistilledSet.load(path), dataset, options)
+    distilled = DistilledSet.load(path)
+    if distilled.metadata.class_names != tuple(dataset.class_names):
+        parser.error(f"{path} is not of the classes of {options.data}")
+    found = accuracies(distilled, dataset, options)
     mean = found.mean(-1)
     report = {
         "command": f"python experiments/query_noise.py {path} --data {options.data} --data-dir DATA "
@@ -67,7 +71,7 @@ def main() -> int:
 def accuracies(distilled: DistilledSet, dataset: data.Dataset, options: Any) -> np.ndarray:
     """``[networks, queries, C]``."""
     table = data.class_table(dataset.train, dataset.num_classes, dataset.mean, dataset.std)
-    model = nn.convnet(dataset.num_classes, dataset.image_shape)
+    model = nn.convnet(dataset.num_classes, dataset.image_shape, width=options.width)
     images, labels = jnp.asarray(distilled.images), jnp.asarray(distilled.labels)
     recipe = SGDRecipe(learning_rate=0.01, momentum=0.0, weight_decay=0.0)
 

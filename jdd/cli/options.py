@@ -128,7 +128,7 @@ class QueryOptions:
         str,
         number(
             "NAME",
-            "corrected (mean accuracy of a query, thresholds scaled by its images), or original (as the authors' "
+            "corrected (mean accuracy of a query, thresholds scaled by its noise), or original (as the authors' "
             "code, whose accuracy is carried over from query to query).",
         ),
     ] = "corrected"
