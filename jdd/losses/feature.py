@@ -118,7 +118,7 @@ def own_centre_cross_entropy(
 
     Reference: as `discrimination`.
 
-    >>> print(own_centre_cross_entropy(3 * jnp.eye(3), jnp.eye(3)[1:2], 1).round(3))
+    >>> round(float(own_centre_cross_entropy(3 * jnp.eye(3), jnp.eye(3)[1:2], 1)), 3)
     0.095
     """
     fits = centres.ndim == real.ndim == 2 and centres.shape[1] == real.shape[1]
