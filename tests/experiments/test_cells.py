@@ -5,22 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import signal
-import sys
 import threading
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
 
 @pytest.fixture
-def cells(monkeypatch):
-    """The module as the experiments see it, from their own folder."""
-    monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    yield importlib.import_module("cells")
-    sys.modules.pop("cells", None)
+def cells(load_script):
+    return load_script("cells")
 
 
 def test_the_command_of_a_cell(cells):

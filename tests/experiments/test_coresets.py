@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
@@ -13,15 +11,10 @@ from jdd import evaluate
 
 
 @pytest.fixture
-def coresets(monkeypatch):
+def coresets(load_script, monkeypatch):
     quick = dataclasses.replace(evaluate.PROTOCOLS["dc"], epochs=1)
     monkeypatch.setitem(evaluate.PROTOCOLS, "dc", quick)
-    file = Path(__file__).parents[2] / "experiments" / "coresets.py"
-    spec = importlib.util.spec_from_file_location("coresets", file)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("coresets")
 
 
 def test_cells_are_written_once(coresets, tmp_path, capsys):

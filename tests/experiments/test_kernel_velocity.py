@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +13,8 @@ from jdd.artefact import Metadata
 
 
 @pytest.fixture
-def experiment(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "experiments"))
-    kernel_velocity = importlib.import_module("kernel_velocity")
-    monkeypatch.setattr(kernel_velocity, "RESULTS", tmp_path)
-    yield kernel_velocity
-    for name in ("cells", "kernel_velocity"):
-        sys.modules.pop(name, None)
+def experiment(load_script):
+    return load_script("kernel_velocity")
 
 
 def test_writes_velocities_and_a_picture(experiment, tmp_path, monkeypatch):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +13,8 @@ from jdd.artefact import Metadata
 
 
 @pytest.fixture
-def experiment(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "experiments"))
-    query_noise = importlib.import_module("query_noise")
-    monkeypatch.setattr(query_noise, "RESULTS", tmp_path)
-    yield query_noise
-    for name in ("cells", "query_noise"):
-        sys.modules.pop(name, None)
+def experiment(load_script):
+    return load_script("query_noise")
 
 
 def saved(tmp_path, classes):
