@@ -109,6 +109,7 @@ def test_the_objective_and_its_gradient(step, weights, nhwc):
     close(gradient, nhwc(arrays["grad_total"]).reshape(gradient.shape), 1e-5)
 
 
+@pytest.mark.parametrize("step", ["few"], indirect=True)
 def test_the_defaults_are_the_papers(step, weights):
     want, _ = value_and_gradient(
         cafe_objective(layer_weights=weights[:5], discrimination_weight=weights[5]), step
