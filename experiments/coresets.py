@@ -25,11 +25,11 @@ from pathlib import Path
 
 import jax
 
-from jdd import data, evaluate, methods, nn
+from jdd import data, datasets, evaluate, methods, nn
 from jdd.artefact import versions
+from jdd.atomic_write import write_atomically
 from jdd.cli import report, scoring
-from jdd.files import write_atomically
-from jdd.names import count
+from jdd.validation import count
 
 RESULTS = Path(__file__).parent / "results" / "coresets"
 
@@ -67,7 +67,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     if not wanted:
         print(f"{name}: all cells are there already: skipped")
         return
-    dataset = data.load_dataset(name, data_dir=options.data_dir)
+    dataset = datasets.load_dataset(name, data_dir=options.data_dir)
     train, test = (
         data.class_table(split, dataset.num_classes, dataset.mean, dataset.std)
         for split in (dataset.train, dataset.test)
@@ -114,7 +114,7 @@ def score(
     choosers: list,
     train: data.ClassTable,
     test: data.ClassTable,
-    protocol: evaluate.Protocol,
+    protocol: evaluate.EvaluationProtocol,
     options: argparse.Namespace,
 ) -> scoring.Score:
     """Networks on random images, or on those that a selection picks."""

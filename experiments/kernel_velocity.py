@@ -25,7 +25,7 @@ import numpy as np
 from cells import RESULTS
 from jax import Array
 
-from jdd import DistilledSet, data, nn
+from jdd import DistilledSet, data, datasets, nn
 from jdd.evaluate import empirical_ntk, kernel_velocity
 from jdd.training import SGDRecipe, train_epochs
 
@@ -54,7 +54,7 @@ def main() -> int:
         parser.error(
             f"--steps must be a multiple of --every, got {options.steps} and {options.every}"
         )
-    dataset = data.load_dataset(options.data, data_dir=options.data_dir)
+    dataset = datasets.load_dataset(options.data, data_dir=options.data_dir)
     found = {}
     for word in options.sets:
         name, _, path = word.partition("=")
@@ -90,7 +90,7 @@ def as_file(path: Path) -> Path:
     return path / "set.safetensors" if path.is_dir() else path
 
 
-def velocities(chosen: DistilledSet, dataset: data.Dataset, options: argparse.Namespace) -> Any:
+def velocities(chosen: DistilledSet, dataset: datasets.Dataset, options: argparse.Namespace) -> Any:
     """``[networks, records - 1]``, per SGD step."""
     names = chosen.metadata.class_names
     if tuple(names) != tuple(dataset.class_names):

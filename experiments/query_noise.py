@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from cells import RESULTS
 
-from jdd import DistilledSet, data, nn
+from jdd import DistilledSet, data, datasets, nn
 from jdd.evaluate import class_accuracies
 from jdd.training import SGDRecipe, train_epochs
 
@@ -43,7 +43,7 @@ def main() -> int:
     for name in ("epochs", "every", "query", "networks", "width"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
-    dataset = data.load_dataset(options.data, data_dir=options.data_dir)
+    dataset = datasets.load_dataset(options.data, data_dir=options.data_dir)
     path = options.set / "set.safetensors" if options.set.is_dir() else options.set
     distilled = DistilledSet.load(path)
     if distilled.metadata.class_names != tuple(dataset.class_names):
@@ -68,7 +68,7 @@ def main() -> int:
     return 0
 
 
-def accuracies(distilled: DistilledSet, dataset: data.Dataset, options: Any) -> np.ndarray:
+def accuracies(distilled: DistilledSet, dataset: datasets.Dataset, options: Any) -> np.ndarray:
     """``[networks, queries, C]``."""
     table = data.class_table(dataset.train, dataset.num_classes, dataset.mean, dataset.std)
     model = nn.convnet(dataset.num_classes, dataset.image_shape, width=options.width)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jdd import augment as augment
     from jdd import data as data
+    from jdd import datasets as datasets
     from jdd import evaluate as evaluate
     from jdd import interop as interop
     from jdd import losses as losses
@@ -36,6 +37,7 @@ except PackageNotFoundError:  # a source tree that was never installed
 _SUBPACKAGES = (
     "augment",
     "data",
+    "datasets",
     "evaluate",
     "interop",
     "losses",

@@ -20,9 +20,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jdd.files import write_atomically
-from jdd.names import one_of
-from jdd.sums import sum_of_file
+from jdd.atomic_write import write_atomically
+from jdd.checksums import sum_of_file
+from jdd.validation import one_of
 
 FORMAT_VERSION = 1
 SPACES = ("normalised", "raw01")
@@ -73,7 +73,7 @@ class Metadata:
         decode: how ``images`` become training images; ``"none"``: they are training images.
         augmentation: what to augment with when training on it; None for nothing.
         protocol: the name of the evaluation protocol that it is meant for.
-        recipe: that protocol as it was then, ``evaluate.Protocol.record()`` (JSON); empty where only
+        recipe: that protocol as it was then, ``evaluate.EvaluationProtocol.record()`` (JSON); empty where only
             the name was written down.
         learned_lr: the step size that was learned with it, for methods that learn one.
         options: the resolved options of the run (JSON).

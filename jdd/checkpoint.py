@@ -24,8 +24,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from jdd.checksums import sum_of, sum_of_json
 from jdd.leaves import as_loaded, as_saved, as_stored, check_leaves, describe, is_key, named_leaves
-from jdd.sums import sum_of, sum_of_json
 
 State = TypeVar("State")
 

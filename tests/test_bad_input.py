@@ -16,7 +16,19 @@ import optax
 import pytest
 import safetensors.numpy
 
-from jdd import augment, data, evaluate, interop, losses, matching, methods, nn, synthetic, training
+from jdd import (
+    augment,
+    data,
+    datasets,
+    evaluate,
+    interop,
+    losses,
+    matching,
+    methods,
+    nn,
+    synthetic,
+    training,
+)
 from jdd.artefact import Augmentation, DistilledSet, Metadata
 from jdd.augment import ops
 from jdd.checkpoint import Checkpoints
@@ -27,7 +39,7 @@ IMAGES = np.arange(12 * 64, dtype=np.uint8).reshape(12, 8, 8, 1)
 LABELS = np.repeat(np.arange(2, dtype=np.int32), (7, 5))
 FLOATS = jnp.zeros((2, 8, 8, 1))
 METADATA = Metadata("dsa", "toy", ("cat", "dog"), 1, "normalised", (0.5,), (0.25,))
-QUICK = evaluate.Protocol("quick", epochs=1)
+QUICK = evaluate.EvaluationProtocol("quick", epochs=1)
 LOOPS = methods.Loops(4, 2, 1)
 MATRIX = jnp.eye(2)
 
@@ -44,7 +56,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     model = nn.convnet(2, (8, 8, 1), width=4, depth=1)
     return Toy(
         split=split,
-        dataset=data.Dataset("toy", split, split, ("cat", "dog"), (0.5,), (0.25,)),
+        dataset=datasets.Dataset("toy", split, split, ("cat", "dog"), (0.5,), (0.25,)),
         table=data.class_table(split, 2, (0.5,), (0.25,)),
         three=data.class_table(data.Split(IMAGES, LABELS * 2), 3, (0.5,), (0.25,)),
         model=model,
@@ -55,10 +67,10 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     )
 
 
-def npz(toy: Toy, **changes: Any) -> data.Dataset:
+def npz(toy: Toy, **changes: Any) -> datasets.Dataset:
     arrays = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS}
     np.savez(toy.folder / "own.npz", **(arrays | changes))
-    return data.load_dataset(f"npz:{toy.folder / 'own.npz'}")
+    return datasets.load_dataset(f"npz:{toy.folder / 'own.npz'}")
 
 
 def rewritten(toy: Toy, *, without: str = "", **changes: Any) -> DistilledSet:
@@ -241,11 +253,11 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         ["uint8", "float32"],
     ),
     "an unknown data set": (
-        lambda t: data.load_dataset("fashion-mnist"),
+        lambda t: datasets.load_dataset("fashion-mnist"),
         ["did you mean 'fashion_mnist'?"],
     ),
     "the home of nobody": (
-        lambda t: data.load_dataset("npz:~nobody-of-this-name/a.npz"),
+        lambda t: datasets.load_dataset("npz:~nobody-of-this-name/a.npz"),
         ["npz:~nobody", "home"],
     ),
     "an archive with pixels that are nan": (
@@ -586,25 +598,25 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         lambda t: evaluate.kernel_velocity(jnp.stack([MATRIX] * 3), jnp.arange(2)),
         ["T >= 2 times", "(3, 2, 2) and (2,)"],
     ),
-    "a protocol without epochs": (lambda t: evaluate.Protocol("x", epochs=0), ["epochs"]),
+    "a protocol without epochs": (lambda t: evaluate.EvaluationProtocol("x", epochs=0), ["epochs"]),
     "a protocol with half an epoch": (
-        lambda t: evaluate.Protocol("x", epochs=1.5),  # type: ignore[arg-type]
+        lambda t: evaluate.EvaluationProtocol("x", epochs=1.5),  # type: ignore[arg-type]
         ["epochs", "whole number"],
     ),
     "a protocol of infinite rate": (
-        lambda t: evaluate.Protocol("x", epochs=1, learning_rate=float("inf")),
+        lambda t: evaluate.EvaluationProtocol("x", epochs=1, learning_rate=float("inf")),
         ["learning_rate", "finite", "inf"],
     ),
     "a protocol with too much momentum": (
-        lambda t: evaluate.Protocol("x", epochs=1, momentum=1.0),
+        lambda t: evaluate.EvaluationProtocol("x", epochs=1, momentum=1.0),
         ["momentum", "below 1"],
     ),
     "a protocol by an unknown op": (
-        lambda t: evaluate.Protocol("x", epochs=1, augmentation="rotat"),
+        lambda t: evaluate.EvaluationProtocol("x", epochs=1, augmentation="rotat"),
         ["did you mean 'rotate'?"],
     ),
     "a protocol by an unknown augmenter": (
-        lambda t: evaluate.Protocol("x", epochs=1, augmenter="das"),
+        lambda t: evaluate.EvaluationProtocol("x", epochs=1, augmenter="das"),
         ["did you mean 'dsa'?"],
     ),
     "accuracy of no image at a time": (

@@ -20,7 +20,7 @@ import numpy as np
 from common import interleaved, peak_memory_mb, write
 
 from jdd.data import Split, class_table
-from jdd.evaluate import Protocol, evaluate
+from jdd.evaluate import EvaluationProtocol, evaluate
 from jdd.nn import convnet
 
 
@@ -40,7 +40,9 @@ def main() -> None:
     raw = rng.integers(0, 256, (options.test_images, 32, 32, 3), np.uint8)
     answers = np.arange(options.test_images, dtype=np.int32) % 10
     table = class_table(Split(raw, answers), 10, (0.5,) * 3, (0.25,) * 3)
-    protocol = Protocol("benchmark", options.epochs, "color_crop_cutout_flip_scale_rotate")
+    protocol = EvaluationProtocol(
+        "benchmark", options.epochs, "color_crop_cutout_flip_scale_rotate"
+    )
     model = convnet(10, (32, 32, 3))
     rows = []
     for ipc in options.ipc:

@@ -14,7 +14,7 @@ from jax import Array
 
 from jdd.augment import ops
 from jdd.augment.affine_switch import affine_switch
-from jdd.names import did_you_mean
+from jdd.validation import did_you_mean
 
 OPS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 #: The paper's strategy for FashionMNIST, CIFAR-10 and CIFAR-100.

@@ -43,7 +43,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from jdd.numbers import at_least
+from jdd.validation import at_least
 
 # Milliseconds for 256 images of 32x32x3, forward / transpose, in a loop; "own": one parameter per image (2
 # cores of an AMD EPYC with AVX-512, jax 0.10.2; experiments/benchmarks/choices.py --tables ops). A copy takes 0.2.

@@ -23,7 +23,7 @@ from jdd.cli.interrupt import Interrupt
 from jdd.cli.places import SET, run_folder
 from jdd.cli.progress import Reporter, duration, reporter
 from jdd.cli.run_directory import RunDirectory
-from jdd.names import count
+from jdd.validation import count
 
 # Given a key and a callback (networks done, of how many), the accuracies.
 Training = Callable[[jax.Array, Callable[[int, int], None]], evaluate.Evaluation]

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from jdd.files import write_atomically
+from jdd.atomic_write import write_atomically
 
 _INK = "#2b2d33"
 _LOSS = "#2f6db5"

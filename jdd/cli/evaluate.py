@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jdd import data
+from jdd import data, datasets
 from jdd import evaluate as protocols
 from jdd.artefact import DistilledSet, Metadata, versions
+from jdd.atomic_write import write_atomically
 from jdd.cli import real_images, report, scoring
 from jdd.cli.errors import Interrupted, blame, require
 from jdd.cli.experiment import check_augmentation, load, with_epochs
@@ -22,22 +23,21 @@ from jdd.cli.options import DataOptions, Evaluate
 from jdd.cli.places import new_file, set_file
 from jdd.cli.progress import Reporter, duration, reporter
 from jdd.cli.protocol import meant_protocol
-from jdd.files import write_atomically
-from jdd.names import count, one_of
 from jdd.nn import Model, Network, network
+from jdd.validation import count, one_of
 
 
 class _Judge(NamedTuple):
     network: Network
     model: Model
-    protocol: protocols.Protocol
+    protocol: protocols.EvaluationProtocol
 
 
 _NETWORKS = 20
 
 
 class _Setting(NamedTuple):
-    dataset: data.Dataset
+    dataset: datasets.Dataset
     train: data.ClassTable
     test: data.ClassTable
     judges: list[_Judge]
@@ -221,7 +221,7 @@ def _real_row(
     sets: int,
     networks: int,
     epochs: int,
-    protocol: protocols.Protocol | None = None,
+    protocol: protocols.EvaluationProtocol | None = None,
 ) -> _Row:
     """Networks trained on real images; under the judge's protocol where none is given."""
     key = jax.random.fold_in(jax.random.key(command.seed), 1)
@@ -254,7 +254,7 @@ def _setting(
     command: Evaluate,
     source: DataOptions,
     meant: _Meant,
-    protocol_for: Callable[[str, Network], protocols.Protocol],
+    protocol_for: Callable[[str, Network], protocols.EvaluationProtocol],
     distilled: DistilledSet | None,
 ) -> _Setting:
     """The data, networks and protocols: the command's where it says so, else those that are meant."""
@@ -286,7 +286,7 @@ def _setting(
     return _Setting(dataset, table(dataset.train), table(dataset.test), judges)
 
 
-def _check_fits(distilled: DistilledSet, dataset: data.Dataset) -> None:
+def _check_fits(distilled: DistilledSet, dataset: datasets.Dataset) -> None:
     metadata = distilled.metadata
     require(
         dataset.class_names == metadata.class_names,

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdd import augment, data, evaluate, matching, methods, nn, synthetic
+from jdd import augment, data, datasets, evaluate, matching, methods, nn, synthetic
 from jdd.artefact import Augmentation
 from jdd.cli import real_images, schedule
 from jdd.cli.commands import Cafe, Distill, FixedLoops, GradientMatching
 from jdd.cli.errors import UsageError, blame, require, said
 from jdd.cli.networks import build, evaluated, flags, matched, protocol_norm, record
 from jdd.cli.options import DataOptions, LoopOptions
-from jdd.names import did_you_mean, one_of
+from jdd.validation import did_you_mean, one_of
 
 DISTANCES: dict[str, Callable[[], matching.Stage]] = {
     "layerwise-cosine": matching.layerwise_cosine,
@@ -53,14 +53,14 @@ class Experiment(NamedTuple):
 
     name: str
     options: dict[str, Any]
-    dataset: data.Dataset
+    dataset: datasets.Dataset
     train: data.ClassTable
     test: data.ClassTable
     model: nn.Model
     eval_model: nn.Model
     method: methods.Method
-    meant: evaluate.Protocol
-    protocol: evaluate.Protocol
+    meant: evaluate.EvaluationProtocol
+    protocol: evaluate.EvaluationProtocol
     augmentation: Augmentation | None
 
 
@@ -132,10 +132,10 @@ def prepare(command: Distill) -> Experiment:
     )
 
 
-def load(options: DataOptions) -> data.Dataset:
+def load(options: DataOptions) -> datasets.Dataset:
     """The data set, or a ``UsageError``; files that are not the published ones are warned of."""
-    with blame("--data"), said(data.NotPublished):
-        dataset = data.load_dataset(options.data, data_dir=options.data_dir)
+    with blame("--data"), said(datasets.NotPublished):
+        dataset = datasets.load_dataset(options.data, data_dir=options.data_dir)
     with blame("--classes"):
         return dataset.restrict(options.classes) if options.classes else dataset
 
@@ -156,14 +156,16 @@ def default_eval_networks(name: str) -> int:
     return _EVAL_NETWORKS.get(base_name(name), 20)
 
 
-def augmentation_of(protocol: evaluate.Protocol) -> Augmentation | None:
+def augmentation_of(protocol: evaluate.EvaluationProtocol) -> Augmentation | None:
     """What a protocol augments with, as artefacts say it."""
     if protocol.augmentation == "none":
         return None
     return Augmentation(protocol.augmenter, protocol.augmentation)
 
 
-def with_epochs(protocol: evaluate.Protocol, epochs: int | None) -> evaluate.Protocol:
+def with_epochs(
+    protocol: evaluate.EvaluationProtocol, epochs: int | None
+) -> evaluate.EvaluationProtocol:
     """The protocol with another number of epochs, named so that no one takes it for the original."""
     if epochs is None or epochs == protocol.epochs:
         return protocol
@@ -171,7 +173,9 @@ def with_epochs(protocol: evaluate.Protocol, epochs: int | None) -> evaluate.Pro
     return dataclasses.replace(protocol, name=f"{protocol.name}, {epochs} epochs", epochs=epochs)
 
 
-def base_protocol(method: str, dataset: str, eval_norm: str, **own: Any) -> evaluate.Protocol:
+def base_protocol(
+    method: str, dataset: str, eval_norm: str, **own: Any
+) -> evaluate.EvaluationProtocol:
     """The protocol that belongs to a method: the papers' where they have one.
 
     ``eval_norm`` is ``protocol_norm`` of the evaluation network.
@@ -179,7 +183,9 @@ def base_protocol(method: str, dataset: str, eval_norm: str, **own: Any) -> eval
     return methods.METHODS[method].protocol(base_name(dataset), eval_norm=eval_norm, **own)
 
 
-def check_augmentation(protocol: evaluate.Protocol, dataset: data.Dataset, option: str) -> None:
+def check_augmentation(
+    protocol: evaluate.EvaluationProtocol, dataset: datasets.Dataset, option: str
+) -> None:
     """Refuses a protocol whose augmentation does not take the images, before anything is trained.
 
     Raises:
@@ -199,7 +205,7 @@ def check_augmentation(protocol: evaluate.Protocol, dataset: data.Dataset, optio
         ) from None
 
 
-def fingerprint(dataset: data.Dataset) -> str:
+def fingerprint(dataset: datasets.Dataset) -> str:
     """A short hash of the training images, their labels and their normalisation."""
     train = dataset.train
     digest = hashlib.blake2b(digest_size=8)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from jdd import data, nn
+from jdd import datasets, nn
 from jdd.cli.errors import blame, require
 from jdd.cli.options import Evaluate, NetworkOptions
 
@@ -67,7 +67,7 @@ def evaluated(network: nn.Network, norm: str | None) -> nn.Network:
     return base._replace(options={**base.options, "norm": norm})
 
 
-def build(network: nn.Network, dataset: data.Dataset, *options: str) -> nn.Model:
+def build(network: nn.Network, dataset: datasets.Dataset, *options: str) -> nn.Model:
     """The network for a data set.
 
     Args:

@@ -14,7 +14,7 @@ from tyro import conf
 
 from jdd.cli.commands import Command
 from jdd.cli.errors import UsageError
-from jdd.names import did_you_mean
+from jdd.validation import did_you_mean
 
 _DESCRIPTION = """Dataset distillation as pure JAX functions.
 

@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from jdd.atomic_write import is_leftover
 from jdd.cli.commands import Distill
 from jdd.cli.errors import UsageError, blame, require
-from jdd.files import is_leftover
-from jdd.names import did_you_mean
+from jdd.validation import did_you_mean
 
 SET = "set.safetensors"
 LOCK = ".lock"

@@ -8,14 +8,14 @@ from jdd.artefact import Metadata
 from jdd.cli.errors import UsageError, blame, one_line
 from jdd.cli.experiment import base_protocol
 from jdd.cli.networks import protocol_norm
-from jdd.evaluate import PROTOCOLS, Protocol
-from jdd.names import one_of
+from jdd.evaluate import PROTOCOLS, EvaluationProtocol
 from jdd.nn import Network
+from jdd.validation import one_of
 
 
 def meant_protocol(
     chosen: str | None, metadata: Metadata, usual: Network, data: str, judge: Network
-) -> Protocol:
+) -> EvaluationProtocol:
     """The protocol for an evaluation network: the chosen one, else what the set is meant for.
 
     A set says a name and, but for the oldest, the recipe itself. Where this version has another
@@ -50,7 +50,7 @@ def meant_protocol(
             raise UsageError(f"the set is meant for {unknown}: {choice}")
         return named
     try:
-        stored = Protocol.read(name, metadata.recipe)
+        stored = EvaluationProtocol.read(name, metadata.recipe)
     except ValueError as error:
         raise UsageError(f"{one_line(error)}: {choice}") from error
     if named in (None, stored):
@@ -58,7 +58,7 @@ def meant_protocol(
     return dataclasses.replace(stored, name=f"{name}, recipe of the set")
 
 
-def _by_name(metadata: Metadata) -> Protocol | None:
+def _by_name(metadata: Metadata) -> EvaluationProtocol | None:
     """What this version has by the name that a set says; None for nothing."""
     if metadata.protocol in PROTOCOLS:
         return PROTOCOLS[metadata.protocol]

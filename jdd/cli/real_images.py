@@ -10,7 +10,7 @@ import jax
 from jdd import data, evaluate, nn
 from jdd.cli import scoring
 from jdd.cli.errors import require
-from jdd.names import count
+from jdd.validation import count
 
 WORDS = ("random", *evaluate.SELECTIONS, "whole")
 """What can be said in place of a distilled set, and after --baseline."""
@@ -61,7 +61,7 @@ def training(
     model: nn.Model,
     train: data.ClassTable,
     test: data.ClassTable,
-    protocol: evaluate.Protocol,
+    protocol: evaluate.EvaluationProtocol,
     *,
     ipc: int,
     sets: int,

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jdd.cli.scoring import Score
-from jdd.names import count
+from jdd.validation import count
 
 
 def console() -> Console:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jdd.atomic_write import append_line, is_leftover, write_atomically
 from jdd.checkpoint import Checkpoints
 from jdd.cli.errors import UsageError, blame, one_line
 from jdd.cli.lock import alone_in
 from jdd.cli.places import check_run_folder
-from jdd.files import append_line, is_leftover, write_atomically
 
 # What an entry of the options is told by, where that is not an option of its name.
 _TOLD_BY = {"train_split": "--data", "method": "METHOD"}

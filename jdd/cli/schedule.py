@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from jdd import data, methods
+from jdd import datasets, methods
 from jdd.cli.commands import Cafe, Distill, FixedLoops
 from jdd.cli.errors import blame, require
 from jdd.cli.options import QueryOptions
-from jdd.names import one_of
+from jdd.validation import one_of
 
 _LEAST = {"window": 2, "query": 1, "max_updates": 1, "max_epochs": 1}
 _USUAL_QUERY = 128
@@ -61,7 +61,7 @@ def loops(command: FixedLoops, dataset: str) -> methods.Loops:
 
 def maker(
     command: Distill, dataset: str
-) -> Callable[[data.Dataset], methods.Loops | methods.QueryRule]:
+) -> Callable[[datasets.Dataset], methods.Loops | methods.QueryRule]:
     """What makes the schedule, given the data set; all that can be checked without it is checked.
 
     Raises:
@@ -74,7 +74,7 @@ def maker(
     return lambda loaded: found
 
 
-def _rule_maker(command: Cafe, networks: int) -> Callable[[data.Dataset], methods.QueryRule]:
+def _rule_maker(command: Cafe, networks: int) -> Callable[[datasets.Dataset], methods.QueryRule]:
     """What makes the query rule, given the data set.
 
     Raises:
@@ -90,7 +90,7 @@ def _rule_maker(command: Cafe, networks: int) -> Callable[[data.Dataset], method
         value, option = getattr(query, name), f"--{name.replace('_', '-')}"
         require(value is None or value >= least, option, f"must be at least {least}, got {value}")
 
-    def made(loaded: data.Dataset) -> methods.QueryRule:
+    def made(loaded: datasets.Dataset) -> methods.QueryRule:
         numbers = {k: v for k, v in dataclasses.asdict(query).items() if k != "rule"}
         numbers["query"] = query_images(command, int(loaded.class_counts().min()))
         with blame("--outer", "--inner", "--window", "--networks", "--max-updates", "--max-epochs"):

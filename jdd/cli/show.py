@@ -15,7 +15,7 @@ from jdd.cli.errors import blame, require
 from jdd.cli.options import Show
 from jdd.cli.places import SET, new_file, set_file
 from jdd.cli.scoring import percent
-from jdd.names import count
+from jdd.validation import count
 
 
 def show(command: Show) -> None:

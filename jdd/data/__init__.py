@@ -1,24 +1,11 @@
-"""Data sources, normalisation, and the class table that keeps real images on the device."""
+"""Real images on the device: the class table, and the batches drawn from it."""
 
-from __future__ import annotations
-
-from jdd.data.batch import Batch, Draw
-from jdd.data.dataset import Dataset, Split, denormalise, normalise
-from jdd.data.published import NotPublished
-from jdd.data.registry import load_dataset
-from jdd.data.table import ClassTable, class_table, draw_indices, take
-
-__all__ = [
-    "Batch",
-    "ClassTable",
-    "Dataset",
-    "Draw",
-    "NotPublished",
-    "Split",
-    "class_table",
-    "denormalise",
-    "draw_indices",
-    "load_dataset",
-    "normalise",
-    "take",
-]
+from jdd.data.batch import Batch as Batch
+from jdd.data.batch import Draw as Draw
+from jdd.data.normalisation import denormalise as denormalise
+from jdd.data.normalisation import normalise as normalise
+from jdd.data.split import Split as Split
+from jdd.data.table import ClassTable as ClassTable
+from jdd.data.table import class_table as class_table
+from jdd.data.table import draw_indices as draw_indices
+from jdd.data.table import take as take

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdd.data.dataset import Split, normalise
+from jdd.data.normalisation import normalise
+from jdd.data.split import Split
 
 # Ranked values held at once by draw_indices: 1 MiB, 43 classes of 6000 images.
 _CHUNK = 2**18

@@ -20,5 +20,5 @@ from jdd.evaluate.kernel import kernel_distance as kernel_distance
 from jdd.evaluate.kernel import kernel_velocity as kernel_velocity
 from jdd.evaluate.protocol import PROTOCOLS as PROTOCOLS
 from jdd.evaluate.protocol import Evaluation as Evaluation
-from jdd.evaluate.protocol import Protocol as Protocol
+from jdd.evaluate.protocol import EvaluationProtocol as EvaluationProtocol
 from jdd.evaluate.protocol import evaluate as evaluate

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jdd.data.dataset import normalise
+from jdd.data.normalisation import normalise
 from jdd.data.table import ClassTable, take
 from jdd.nn import Model
 from jdd.nn.model import Variables
-from jdd.numbers import at_least
+from jdd.validation import at_least
 
 
 def accuracy(

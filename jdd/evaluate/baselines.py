@@ -12,11 +12,11 @@ from jax import Array
 
 from jdd import synthetic
 from jdd.data.table import ClassTable, take
-from jdd.evaluate.protocol import Evaluation, Protocol, evaluate
+from jdd.evaluate.protocol import Evaluation, EvaluationProtocol, evaluate
 from jdd.nn import Model
 
 # A few passes with the optimiser of the papers: where the road leads, not a record.
-WHOLE_SET = Protocol("whole set", epochs=14)
+WHOLE_SET = EvaluationProtocol("whole set", epochs=14)
 
 
 def random_real(key: Array, table: ClassTable, ipc: int) -> tuple[Array, Array]:
@@ -54,7 +54,7 @@ def real_sets(
     model: Model,
     draw: Callable[[Array], tuple[Array, Array]],
     test: ClassTable,
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     *,
     sets: int = 5,
     num_networks: int = 4,
@@ -111,7 +111,7 @@ def random_real_sets(
     train: ClassTable,
     test: ClassTable,
     ipc: int,
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     **options: Any,
 ) -> Evaluation:
     """Fresh networks on fresh random subsets of the real images.
@@ -143,7 +143,7 @@ def whole_set(
     model: Model,
     train: ClassTable,
     test: ClassTable,
-    protocol: Protocol = WHOLE_SET,
+    protocol: EvaluationProtocol = WHOLE_SET,
     *,
     num_networks: int = 1,
     networks_per_dispatch: int = 5,

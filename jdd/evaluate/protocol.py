@@ -17,15 +17,14 @@ from jdd.augment.dc import DC_OPS
 from jdd.augment.dsa import OPS, parse_strategy
 from jdd.data.table import ClassTable
 from jdd.evaluate.accuracy import accuracy
-from jdd.mapping import Over, check_over, mapped
-from jdd.names import one_of
 from jdd.nn import Model
-from jdd.numbers import at_least, positive, share
+from jdd.streaming import Over, check_over, mapped
 from jdd.training import Augment, SGDRecipe, train_epochs
+from jdd.validation import at_least, one_of, positive, share
 
 
 @dataclasses.dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """How a set is judged.
 
     Attributes:
@@ -134,17 +133,17 @@ def _augment_dc(strategy: str, key: Array, images: Array) -> Array:
 
 _AUGMENTERS = {"dsa": _augment_dsa, "dc": _augment_dc}
 
-PROTOCOLS: dict[str, Protocol] = {
-    "dc": Protocol("dc", epochs=300),
-    "dc-crop-scale-rotate": Protocol(
+PROTOCOLS: dict[str, EvaluationProtocol] = {
+    "dc": EvaluationProtocol("dc", epochs=300),
+    "dc-crop-scale-rotate": EvaluationProtocol(
         "dc-crop-scale-rotate", epochs=1000, augmentation=DC_STRATEGY, augmenter="dc"
     ),
-    "dc-crop-noise": Protocol(
+    "dc-crop-noise": EvaluationProtocol(
         "dc-crop-noise", epochs=1000, augmentation="crop_noise", augmenter="dc"
     ),
-    "cafe": Protocol("cafe", epochs=600),
-    "dsa": Protocol("dsa", epochs=1000, augmentation=STRATEGY),
-    "dsa-no-flip": Protocol("dsa-no-flip", epochs=1000, augmentation=STRATEGY_NO_FLIP),
+    "cafe": EvaluationProtocol("cafe", epochs=600),
+    "dsa": EvaluationProtocol("dsa", epochs=1000, augmentation=STRATEGY),
+    "dsa-no-flip": EvaluationProtocol("dsa-no-flip", epochs=1000, augmentation=STRATEGY_NO_FLIP),
 }
 """DC's protocol (on MNIST with crop_scale_rotate, with BatchNorm crop_noise), CAFE's where it does
 not augment, and DSA's (without flip on digits)."""
@@ -160,7 +159,7 @@ class Evaluation(NamedTuple):
     """
 
     accuracies: np.ndarray
-    protocol: Protocol
+    protocol: EvaluationProtocol
     model: str
 
     @property
@@ -183,7 +182,7 @@ def evaluate(
     images: Array,
     labels: Array,
     test: ClassTable,
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     *,
     num_networks: int = 20,
     networks_per_dispatch: int = 5,
@@ -202,7 +201,7 @@ def evaluate(
       num_networks: how many networks; the papers use 20 for each of 5 sets.
       networks_per_dispatch: networks trained by one call of the compiled program.
       over_seeds: "map", "vmap", or an int for that many networks at a time; None for "map"
-        (``jdd.mapping``).
+        (``jdd.streaming``).
       report: called with (networks done, num_networks) after each dispatch.
 
     Returns:
@@ -266,7 +265,7 @@ def _check_test(model: Model, test: ClassTable) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _program(model: Model, protocol: Protocol, over_seeds: Over) -> Callable[..., Array]:
+def _program(model: Model, protocol: EvaluationProtocol, over_seeds: Over) -> Callable[..., Array]:
     """The compiled training and testing of several networks."""
 
     @jax.jit

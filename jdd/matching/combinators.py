@@ -9,8 +9,8 @@ from typing import Any
 import jax
 from jax import Array
 
-from jdd.mapping import Over, check_over, summed
 from jdd.matching.base import Context, Stage, is_scalar
+from jdd.streaming import Over, check_over, summed
 
 Schedule = Callable[[Any], Any]
 
@@ -143,7 +143,7 @@ def over_networks(stage: Stage, *, over: Over = None) -> Stage:
 
     Args:
       stage: ends in a scalar; stateless.
-      over: how networks are run: "map", "vmap", or k at a time; None for "map" (``jdd.mapping``).
+      over: how networks are run: "map", "vmap", or k at a time; None for "map" (``jdd.streaming``).
 
     Raises:
       ValueError: if over is no strategy, the stage has a state, or (when applied) does not end in a

@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
-from jdd.matching.micro_batches import MicroBatches, parts_of
+from jdd.streaming import MicroBatches, parts_of
 
 
 class Embedded(NamedTuple):
@@ -67,7 +67,7 @@ def embeddings(
             return Embedded(_streamed(function, batch.images, micro_batch), batch.weights)
 
         size = default_forward_batch()
-        real_size, synthetic_size = given.sizes(pair, context, real=size, synthetic=size)
+        real_size, synthetic_size = given.sizes(pair, context.coupled, real=size, synthetic=size)
         real = side(pair.real, embed, real_size)
         recomputed = jax.checkpoint(embed, prevent_cse=False)
         synthetic = side(pair.synthetic, recomputed, synthetic_size)

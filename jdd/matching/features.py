@@ -13,8 +13,8 @@ from jdd import losses
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
 from jdd.matching.embeddings import default_forward_batch, features_of
-from jdd.matching.micro_batches import MicroBatches, parts_of
 from jdd.matching.per_class import OneOfAll
+from jdd.streaming import MicroBatches, parts_of
 
 
 class Features(NamedTuple):
@@ -68,7 +68,7 @@ def features(
 
     def apply(pair: Pair, context: Context) -> Pair:
         function, size = features_of(context), default_forward_batch()
-        real_size, synthetic_size = given.sizes(pair, context, real=size, synthetic=size)
+        real_size, synthetic_size = given.sizes(pair, context.coupled, real=size, synthetic=size)
 
         def part(images: Array, weights: Array) -> tuple[tuple[Array, ...], Array]:
             taps, embedding = function(context.params, images)

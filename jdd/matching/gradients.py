@@ -11,9 +11,8 @@ from jax import Array, lax
 
 from jdd import losses
 from jdd.data.batch import Batch
-from jdd.mapping import varying_as
 from jdd.matching.base import Context, Pair, Stage, stateless
-from jdd.matching.micro_batches import MicroBatches, parts_of
+from jdd.streaming import MicroBatches, parts_of, varying_as
 
 Loss = Callable[[Array, Array], Array]
 
@@ -59,7 +58,7 @@ def gradients(
     def apply(pair: Pair, context: Context) -> Pair:
         real_size, synthetic_size = given.sizes(
             pair,
-            context,
+            context.coupled,
             real=default_micro_batch("real"),
             synthetic=default_micro_batch("synthetic"),
         )

@@ -12,8 +12,8 @@ import numpy as np
 from jax import Array, lax
 
 from jdd.data.batch import Batch
-from jdd.mapping import Over, check_over, mapped, mapped_and_summed, summed
 from jdd.matching.base import Context, Pair, Stage, is_scalar
+from jdd.streaming import Over, check_over, mapped, mapped_and_summed, summed
 
 
 def per_class(stage: Stage, *, over_classes: Over = None) -> Stage:
@@ -29,7 +29,7 @@ def per_class(stage: Stage, *, over_classes: Over = None) -> Stage:
     Args:
       stage: sees ``Pair(Batch, Batch)`` of one class. Must be stateless.
       over_classes: "map", "vmap", or an int for that many classes at a time; None for "map"
-        (``jdd.mapping``).
+        (``jdd.streaming``).
 
     Returns:
       A stage on a pair of class-stacked batches; the real side may be a ``jdd.data.Draw``, whose

@@ -14,7 +14,6 @@ from jax import Array
 
 from jdd import augment, synthetic
 from jdd.data.table import ClassTable
-from jdd.mapping import Over
 from jdd.matching import (
     Stage,
     add,
@@ -34,8 +33,9 @@ from jdd.methods.query_matching import query_matching
 from jdd.methods.query_rule import QueryRule, query_rule
 from jdd.methods.schedule import Loops, dc_loops
 from jdd.nn import Model
-from jdd.numbers import at_least
+from jdd.streaming import Over
 from jdd.training import Augment
+from jdd.validation import at_least
 
 _MILESTONES = (0.6, 0.8, 0.9)
 

@@ -10,14 +10,14 @@ from jax import Array
 
 from jdd import synthetic
 from jdd.data.table import ClassTable
-from jdd.mapping import Over
 from jdd.matching import Stage, chain, gradients, layerwise_cosine, per_class
 from jdd.methods.method import Method
 from jdd.methods.network_matching import network_matching
 from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, dc_loops
 from jdd.nn import Model
-from jdd.numbers import at_least, positive, share
+from jdd.streaming import Over
+from jdd.validation import at_least, positive, share
 
 
 def dc_objective(*, distance: Stage | None = None, over_classes: Over = None) -> Stage:

@@ -9,7 +9,6 @@ from jax import Array
 
 from jdd import augment, synthetic
 from jdd.data.table import ClassTable
-from jdd.mapping import Over
 from jdd.matching import Stage, chain, collective, gradients, layerwise_cosine, siamese, switch
 from jdd.methods.dc import image_sgd
 from jdd.methods.dsa import dsa_objective
@@ -18,7 +17,8 @@ from jdd.methods.network_matching import network_matching
 from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops, WarmUp, dcc_loops
 from jdd.nn import Model
-from jdd.numbers import at_least
+from jdd.streaming import Over
+from jdd.validation import at_least
 
 
 def dcc_objective(

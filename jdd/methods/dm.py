@@ -9,7 +9,6 @@ from jax import Array
 
 from jdd import augment, losses, synthetic
 from jdd.data.table import ClassTable
-from jdd.mapping import Over
 from jdd.matching import (
     Stage,
     batch_mean,
@@ -28,7 +27,8 @@ from jdd.methods.network_matching import network_matching
 from jdd.methods.norm_policy import batch_statistics
 from jdd.methods.schedule import Loops
 from jdd.nn import Model, stacked
-from jdd.numbers import at_least
+from jdd.streaming import Over
+from jdd.validation import at_least
 
 
 def dm_objective(strategy: str = augment.STRATEGY, *, over_classes: Over = None) -> Stage:

@@ -18,8 +18,8 @@ from jdd.matching.base import is_scalar
 from jdd.methods.method import MatchingState
 from jdd.methods.norm_policy import NormPolicy, frozen_statistics
 from jdd.nn import Model
-from jdd.numbers import at_least
 from jdd.synthetic import Parametrisation
+from jdd.validation import at_least
 
 _State = TypeVar("_State", bound=MatchingState)
 

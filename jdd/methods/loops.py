@@ -12,7 +12,7 @@ from jax import Array, lax
 
 from jdd.data.table import ClassTable
 from jdd.methods.method import Method
-from jdd.numbers import at_least
+from jdd.validation import at_least
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,9 +19,9 @@ from jdd.methods.norm_policy import NormPolicy
 from jdd.methods.schedule import Loops
 from jdd.nn import Model
 from jdd.nn.model import Variables
-from jdd.numbers import at_least
 from jdd.synthetic import Parametrisation
 from jdd.training import Augment, SGDRecipe, train_epochs
+from jdd.validation import at_least
 
 # Folded into the key that decodes for matching, to decode for training: no number that a split gives out.
 _AFTER = 2**32 - 1

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jdd.names import count
-from jdd.numbers import at_least
+from jdd.validation import at_least, count
 
 # Where the authors' thresholds were set: 128 images of each of ten classes, answered by networks that
 # trained on one image of each. Their mean of a_c (1 - a_c) is 0.172 on Fashion-MNIST, 0.194 on CIFAR-10

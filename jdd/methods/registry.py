@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jdd.evaluate import PROTOCOLS, Protocol
+from jdd.evaluate import PROTOCOLS, EvaluationProtocol
 from jdd.methods.cafe import cafe, cafe_fixed
 from jdd.methods.dc import dc
 from jdd.methods.dcc import dcc, dsac
@@ -17,7 +17,7 @@ from jdd.methods.schedule import Loops, dc_loops, dcc_loops
 from jdd.nn import Network
 
 
-def dc_protocol(dataset: str, *, eval_norm: str) -> Protocol:
+def dc_protocol(dataset: str, *, eval_norm: str) -> EvaluationProtocol:
     """DC's evaluation protocol, which goes by the data set and the *evaluation* network's norm.
 
     The original augments by crop_noise where that network has BatchNorm, by crop_scale_rotate on
@@ -41,7 +41,7 @@ def dc_protocol(dataset: str, *, eval_norm: str) -> Protocol:
     return PROTOCOLS["dc-crop-scale-rotate" if dataset == "mnist" else "dc"]
 
 
-def dsa_protocol(dataset: str, *, eval_norm: str, strategy: str) -> Protocol:
+def dsa_protocol(dataset: str, *, eval_norm: str, strategy: str) -> EvaluationProtocol:
     """DSA's evaluation protocol: the strategy that was matched with, whatever data and network.
 
     Args:
@@ -71,7 +71,7 @@ def _gradient_rate(ipc: int, network: Network, dataset: str) -> float:
     return 0.01 if network.architecture == "mlp" else 0.1
 
 
-def cafe_protocol(dataset: str, *, eval_norm: str, strategy: str) -> Protocol:
+def cafe_protocol(dataset: str, *, eval_norm: str, strategy: str) -> EvaluationProtocol:
     """CAFE's evaluation protocol: DC's with twice its epochs, or with augmentation DSA's.
 
     Args:
@@ -137,7 +137,7 @@ class Entry(NamedTuple):
     loops: Callable[..., Loops] | None
     learning_rate: Callable[[int, Network, str], float]
     pool: str
-    protocol: Callable[..., Protocol]
+    protocol: Callable[..., EvaluationProtocol]
 
 
 METHODS: dict[str, Entry] = {

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jdd.names import count
-from jdd.numbers import at_least
+from jdd.validation import at_least, count
 
 _DC_TABLE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 

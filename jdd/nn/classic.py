@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from jdd.names import one_of
 from jdd.nn.conv import Convolution, default_conv
 from jdd.nn.layers import NORMS
 from jdd.nn.model import ImageShape, Model, check_task, model_of, variant_name
 from jdd.nn.stack import Block, Stack, first_padding
+from jdd.validation import one_of
 
 
 def mlp(num_classes: int, image_shape: ImageShape) -> Model:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jdd.mapping import varying_as
 from jdd.nn import winograd
+from jdd.streaming import varying_as
 
 
 class Convolution(Protocol):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from jdd.names import one_of
 from jdd.nn.conv import Convolution, default_conv
 from jdd.nn.layers import ACTIVATIONS, NORMS, POOLINGS
 from jdd.nn.model import ImageShape, Model, check_task, model_of, variant_name
 from jdd.nn.stack import Block, Stack
-from jdd.numbers import at_least
+from jdd.validation import at_least, one_of
 
 
 def convnet(

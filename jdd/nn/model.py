@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from jdd.mapping import varying_as
-from jdd.numbers import at_least
+from jdd.streaming import varying_as
+from jdd.validation import at_least
 
 Variables = Mapping[str, Any]
 """``{"params": ...}``, with ``"batch_stats"`` beside it where the network has BatchNorm."""

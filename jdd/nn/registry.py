@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from jdd.names import one_of
 from jdd.nn.classic import alexnet, lenet, mlp, vgg11
 from jdd.nn.conv import Convolution
 from jdd.nn.convnet import convnet
 from jdd.nn.model import ImageShape, Model
 from jdd.nn.resnet import resnet18
+from jdd.validation import one_of
 
 ARCHITECTURES: dict[str, Callable[..., Model]] = {
     "convnet": convnet,

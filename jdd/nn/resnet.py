@@ -6,10 +6,10 @@ import flax.linen as nn
 import jax
 from jax import Array
 
-from jdd.names import one_of
 from jdd.nn.conv import Convolution, default_conv
 from jdd.nn.layers import NORMS, Conv, Dense, Norm, average_pool
 from jdd.nn.model import ImageShape, Model, check_task, model_of, variant_name
+from jdd.validation import one_of
 
 DOWNSAMPLINGS = ("stride", "avg_pool")
 

@@ -6,7 +6,7 @@ import jax
 from jax import Array
 
 from jdd.data.table import ClassTable, draw_indices, take
-from jdd.numbers import at_least
+from jdd.validation import at_least
 
 
 def noise(key: Array, table: ClassTable, ipc: int) -> Array:

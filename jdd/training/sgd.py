@@ -15,7 +15,7 @@ from jdd.data.batch import Batch
 from jdd.matching.gradients import default_micro_batch, streamed_value_and_gradient
 from jdd.nn import Model
 from jdd.nn.model import Variables
-from jdd.numbers import at_least, positive, share
+from jdd.validation import at_least, positive, share
 
 Augment = Callable[[Array, Array], Array]
 """``augment(key, images) -> images``, one call per minibatch."""

@@ -12,7 +12,7 @@ import pytest
 
 from jdd import DistilledSet, evaluate
 from jdd.artefact import Augmentation, Metadata
-from jdd.data import load_dataset
+from jdd.datasets import load_dataset
 
 QUICK = "--networks 2 --eval-epochs 1".split()
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdd import augment, data, evaluate
+from jdd import augment, data, datasets, evaluate
 from jdd.cli import experiment, networks
 from jdd.cli.commands import Cafe, CafeFixed, Dc, Dcc, Dm, Dsa, Dsac
 from jdd.cli.distill import evaluation_steps
@@ -82,7 +82,7 @@ def test_the_protocols_of_dc_augment_as_dc_does():
     expected = augment.dc_augment(key, images, "crop_noise")
     np.testing.assert_array_equal(augmented(key, images), expected)
     with pytest.raises(ValueError, match="unknown augmenter"):
-        evaluate.Protocol("mine", 1, augmenter="idc")
+        evaluate.EvaluationProtocol("mine", 1, augmenter="idc")
 
 
 def test_dsa_on_digits():
@@ -227,7 +227,7 @@ def test_dm_has_its_own_loops_rate_and_pool():
 
 
 def test_the_training_images_belong_to_the_run():
-    digits = data.load_dataset("digits", classes=["0", "1"])
+    digits = datasets.load_dataset("digits", classes=["0", "1"])
     images = digits.train.images.copy()
     same = experiment.fingerprint(digits)
     assert same == experiment.fingerprint(
@@ -274,7 +274,7 @@ def test_the_epochs_of_the_network_that_chooses():
 
 
 def test_files_that_are_not_the_published_ones_are_warned_of(capsys, tmp_path):
-    digits = data.load_dataset("digits")
+    digits = datasets.load_dataset("digits")
     for stem, split in (("train", digits.train), ("t10k", digits.test)):
         for kind, array in (("images-idx3", split.images[..., 0]), ("labels-idx1", split.labels)):
             sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)

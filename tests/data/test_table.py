@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 from jdd.data import table as table_module
-from jdd.data.dataset import Split
+from jdd.data.split import Split
 from jdd.data.table import ClassTable, class_table, draw_indices, take
 
 COUNTS = (10, 3, 7)
 
 
 @pytest.fixture
-def split(random_images) -> Split:
+def split() -> Split:
+    images = np.random.default_rng(0).integers(0, 256, (sum(COUNTS), 4, 4, 1), np.uint8)
     labels = np.random.default_rng(1).permutation(np.repeat(np.arange(3), COUNTS)).astype(np.int32)
-    return Split(random_images(sum(COUNTS), 4, 4, 1), labels)
+    return Split(images, labels)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from jdd.data import Split, class_table, take
 from jdd.evaluate import (
     WHOLE_SET,
-    Protocol,
+    EvaluationProtocol,
     evaluate,
     random_real,
     random_real_sets,
@@ -18,7 +18,7 @@ from jdd.evaluate import (
 )
 from jdd.nn import convnet
 
-QUICK = Protocol("quick", epochs=2)
+QUICK = EvaluationProtocol("quick", epochs=2)
 MODEL = convnet(2, (8, 8, 1), width=4, depth=1, norm="none")
 
 

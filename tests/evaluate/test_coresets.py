@@ -12,7 +12,7 @@ from jdd.evaluate import (
     CORESET_EPOCHS,
     SELECTIONS,
     WHOLE_SET,
-    Protocol,
+    EvaluationProtocol,
     accuracy,
     coreset_images,
     coreset_real,
@@ -83,7 +83,7 @@ def test_networks_on_chosen_sets(table):
         drawn.append(key)
         return coreset_real(key, table, 1, select=SELECTIONS["k-centre"], model=MODEL, epochs=1)
 
-    protocol = Protocol("quick", epochs=2)
+    protocol = EvaluationProtocol("quick", epochs=2)
     found = real_sets(jax.random.key(0), MODEL, draw, table, protocol, sets=2, num_networks=1)
     assert found.accuracies.shape == (2,) and found.protocol is protocol
     assert len(drawn) == 2 and (drawn[0] != drawn[1])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jdd.data import Split, class_table, take
-from jdd.evaluate import PROTOCOLS, Protocol, accuracy, evaluate, random_real
+from jdd.evaluate import PROTOCOLS, EvaluationProtocol, accuracy, evaluate, random_real
 from jdd.nn import convnet, lax_conv
 
 
@@ -40,7 +40,7 @@ def test_accuracy_counts_every_image_once(easy, micro_batch):
 def test_an_easy_set_is_learned_and_seeds_differ(easy):
     images, labels = random_real(jax.random.key(0), easy, 2)
     assert labels.tolist() == [0, 0, 1, 1, 2, 2]
-    protocol = Protocol("test", epochs=60, augmentation="crop_cutout", learning_rate=0.05)
+    protocol = EvaluationProtocol("test", epochs=60, augmentation="crop_cutout", learning_rate=0.05)
     result = evaluate(jax.random.key(1), model(), images, labels, easy, protocol, num_networks=3)
     assert result.accuracies.shape == (3,) and result.mean > 0.8
     np.testing.assert_allclose(result.std, np.std(result.accuracies, ddof=0))
@@ -49,7 +49,7 @@ def test_an_easy_set_is_learned_and_seeds_differ(easy):
 
 def test_accuracies_do_not_depend_on_how_networks_are_dispatched(easy):
     images, labels = random_real(jax.random.key(0), easy, 1)
-    protocol = Protocol("test", epochs=3, augmentation="crop_flip")
+    protocol = EvaluationProtocol("test", epochs=3, augmentation="crop_flip")
     seen = []
 
     def run(**options):
@@ -75,7 +75,14 @@ def test_a_network_made_anew_is_not_compiled_anew(easy):
 
     def run(**options):
         network = convnet(3, (8, 8, 1), width=4, depth=1, conv=conv, **options)
-        args = jax.random.key(1), network, images, labels, easy, Protocol("test", epochs=1)
+        args = (
+            jax.random.key(1),
+            network,
+            images,
+            labels,
+            easy,
+            EvaluationProtocol("test", epochs=1),
+        )
         accuracies = evaluate(*args, num_networks=1).accuracies
         return accuracies, len(traced)
 
@@ -98,8 +105,10 @@ def test_protocols_of_the_papers():
 def test_a_protocol_is_written_down_and_read(name):
     protocol = PROTOCOLS[name]
     record = json.loads(json.dumps(protocol.record()))
-    assert Protocol.read(name, record) == protocol
-    assert set(record) >= {field.name for field in dataclasses.fields(Protocol)} - {"name"}
+    assert EvaluationProtocol.read(name, record) == protocol
+    assert set(record) >= {field.name for field in dataclasses.fields(EvaluationProtocol)} - {
+        "name"
+    }
     assert record["trained_epochs"] == protocol.epochs + 1
     after = {300: 152, 600: 302, 1000: 502}[protocol.epochs]
     assert record["decay"] == {"after": after, "factor": 0.1, "momentum_starts_anew": True}
@@ -124,10 +133,10 @@ def test_a_protocol_is_written_down_and_read(name):
     ids=str,
 )
 def test_a_recipe_that_cannot_be_followed_is_refused(changes, message):
-    record = Protocol("quick", epochs=2).record() | changes
+    record = EvaluationProtocol("quick", epochs=2).record() | changes
     record = {name: value for name, value in record.items() if value is not None}
     with pytest.raises(ValueError) as caught:
-        Protocol.read("quick", record)
+        EvaluationProtocol.read("quick", record)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -142,6 +151,6 @@ def test_bad_input_is_refused(easy):
         with pytest.raises(ValueError, match="over_seeds must be 'map', 'vmap' or a number"):
             evaluate(*args, over_seeds=over)
     with pytest.raises(ValueError, match="did you mean 'crop'"):
-        Protocol("x", epochs=1, augmentation="croop")
+        EvaluationProtocol("x", epochs=1, augmentation="croop")
     with pytest.raises(ValueError, match="epochs must be at least 1"):
-        Protocol("x", epochs=0)
+        EvaluationProtocol("x", epochs=0)

@@ -16,8 +16,8 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from jdd import losses, matching, methods, nn, training
-from jdd.mapping import summed
 from jdd.matching import Batch, Context, Pair, value_of
+from jdd.streaming import summed
 
 CLASSES, IPC, REAL = 4, 3, 40
 SHAPE = (8, 8, 1)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from jdd import DistilledSet, data
+from jdd import DistilledSet, datasets
 from jdd.artefact import Metadata
 
 
@@ -18,7 +18,7 @@ def experiment(load_script):
 
 
 def test_writes_velocities_and_a_picture(experiment, tmp_path, monkeypatch):
-    dataset = data.load_dataset("digits")
+    dataset = datasets.load_dataset("digits")
     names = dataset.class_names[:3]
     images = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
     mean, std = dataset.mean, dataset.std

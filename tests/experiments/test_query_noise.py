@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from jdd import DistilledSet, data
+from jdd import DistilledSet, data, datasets
 from jdd.artefact import Metadata
 
 
@@ -19,7 +19,7 @@ def experiment(load_script):
 
 def saved(tmp_path, classes):
     """A set of the first classes of the digits."""
-    dataset = data.load_dataset("digits")
+    dataset = datasets.load_dataset("digits")
     names = tuple(dataset.class_names[:classes])
     first = [int(np.argmax(dataset.train.labels == c)) for c in range(classes)]
     images = np.asarray(data.normalise(dataset.train.images[first], dataset.mean, dataset.std))

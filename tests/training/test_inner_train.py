@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jdd import losses
-from jdd.evaluate import Protocol
+from jdd.evaluate import EvaluationProtocol
 from jdd.interop import params_from_torch
 from jdd.nn import convnet
 from jdd.training import SGDRecipe, train_epochs
@@ -28,7 +28,7 @@ def test_the_whole_trajectory(reference):
     images = jnp.asarray(arrays["images"].transpose(0, 2, 3, 1))
     probe = jnp.asarray(arrays["probe"].transpose(0, 2, 3, 1))
     labels = jnp.asarray(arrays["labels"], jnp.int32)
-    protocol = Protocol("test", epochs=config["epoch_eval_train"])
+    protocol = EvaluationProtocol("test", epochs=config["epoch_eval_train"])
 
     def record(variables, loss):
         after = losses.cross_entropy(model.apply(variables, images), labels).mean()
@@ -72,8 +72,8 @@ def test_the_whole_trajectory(reference):
 
 
 def test_decay_falls_after_epoch_index_half_plus_one():
-    assert Protocol("x", epochs=300).recipe.decay_after == 152
-    assert Protocol("x", epochs=1000).recipe.decay_after == 502
+    assert EvaluationProtocol("x", epochs=300).recipe.decay_after == 152
+    assert EvaluationProtocol("x", epochs=1000).recipe.decay_after == 502
 
 
 def small(n=10):

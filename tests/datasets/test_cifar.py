@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdd.data.cifar import read_cifar_folder
-from jdd.data.registry import load_dataset
+from jdd.datasets.cifar import read_cifar_folder
+from jdd.datasets.registry import load_dataset
 
 # by name the tiny files are not the published ones; tests/data/test_published.py is about that
-pytestmark = pytest.mark.filterwarnings("ignore::jdd.data.published.NotPublished")
+pytestmark = pytest.mark.filterwarnings("ignore::jdd.datasets.published.NotPublished")
 
 
 def record(labels: list[int], image: np.ndarray) -> bytes:

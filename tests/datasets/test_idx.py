@@ -9,8 +9,8 @@ import shutil
 import numpy as np
 import pytest
 
-from jdd.data.idx import read_idx, read_idx_folder
-from jdd.data.registry import load_dataset
+from jdd.datasets.idx import read_idx, read_idx_folder
+from jdd.datasets.registry import load_dataset
 
 
 @pytest.fixture

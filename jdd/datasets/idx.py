@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jdd.data.dataset import Source, Split
+from jdd.data.split import Split
+from jdd.datasets.dataset import Source
 
 # split -> (stem of the images' file, stem of the labels' file), as published
 _STEMS = {

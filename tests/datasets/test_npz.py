@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from jdd.data.registry import load_dataset
+from jdd.datasets.registry import load_dataset
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdd.data.dataset import Dataset, Split
+from jdd.data.split import Split
+from jdd.datasets.dataset import Dataset
 
 SHARED = Path(os.environ.get("JDD_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 

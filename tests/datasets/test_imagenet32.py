@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdd.data import registry
-from jdd.data.dataset import Source, Split
-from jdd.data.imagenet32 import GROUPS, group_of, read_imagenet32_folder
-from jdd.data.registry import load_dataset
+from jdd.data.split import Split
+from jdd.datasets import registry
+from jdd.datasets.dataset import Source
+from jdd.datasets.imagenet32 import GROUPS, group_of, read_imagenet32_folder
+from jdd.datasets.registry import load_dataset
 
-pytestmark = pytest.mark.filterwarnings("ignore::jdd.data.published.NotPublished")
+pytestmark = pytest.mark.filterwarnings("ignore::jdd.datasets.published.NotPublished")
 
 AUTOMOBILE = [265, 266, 267, 268, 269, 270, 272, 273, 274]
 

@@ -8,8 +8,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from jdd.data.dataset import Source, Split
-from jdd.names import did_you_mean
+from jdd.data.split import Split
+from jdd.datasets.dataset import Source
+from jdd.validation import did_you_mean
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _GREY_MODES = ("1", "L", "LA")

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from jdd.data.cifar import read_cifar_folder
-from jdd.data.dataset import Dataset, Source, Split, pixel_statistics
-from jdd.data.digits import read_digits
-from jdd.data.folder import read_image_folder
-from jdd.data.idx import read_idx_folder
-from jdd.data.npz import read_npz
-from jdd.data.published import PUBLISHED, STATISTICS, NotPublished, deviations
-from jdd.data.tfds import read_tfds
-from jdd.names import did_you_mean
+from jdd.data.split import Split
+from jdd.datasets.cifar import read_cifar_folder
+from jdd.datasets.dataset import Dataset, Source, pixel_statistics
+from jdd.datasets.digits import read_digits
+from jdd.datasets.folder import read_image_folder
+from jdd.datasets.idx import read_idx_folder
+from jdd.datasets.npz import read_npz
+from jdd.datasets.published import PUBLISHED, STATISTICS, NotPublished, deviations
+from jdd.datasets.tfds import read_tfds
+from jdd.validation import did_you_mean
 
 DATA_DIR_VARIABLE = "JDD_DATA_DIR"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jdd.data.dataset import Source, Split
+from jdd.data.split import Split
+from jdd.datasets.dataset import Source
 
 FILES = ("train_32x32.mat", "test_32x32.mat")
 

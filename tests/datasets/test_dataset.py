@@ -9,13 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdd.data.dataset import (
-    Split,
-    denormalise,
-    did_you_mean,
-    normalise,
-    pixel_statistics,
-)
+from jdd.data import Split, denormalise, normalise
+from jdd.datasets import pixel_statistics
+from jdd.validation import did_you_mean
 
 
 def test_properties(animals):

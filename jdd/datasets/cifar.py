@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jdd.data.dataset import Source, Split
-from jdd.data.pickles import read_pickle
+from jdd.data.split import Split
+from jdd.datasets.dataset import Source
+from jdd.datasets.pickles import read_pickle
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from jdd.data.registry import load_dataset
-from jdd.data.svhn import read_svhn_folder
+from jdd.datasets.registry import load_dataset
+from jdd.datasets.svhn import read_svhn_folder
 
-pytestmark = pytest.mark.filterwarnings("ignore::jdd.data.published.NotPublished")
+pytestmark = pytest.mark.filterwarnings("ignore::jdd.datasets.published.NotPublished")
 
 
 def write(path: Path, images: np.ndarray, labels: list[int], **other: object) -> None:

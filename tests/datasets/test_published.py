@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdd.data import NotPublished, load_dataset
-from jdd.data.dataset import Source, Split
-from jdd.data.published import PUBLISHED, STATISTICS, deviations
+from jdd.data.split import Split
+from jdd.datasets import NotPublished, load_dataset
+from jdd.datasets.dataset import Source
+from jdd.datasets.published import PUBLISHED, STATISTICS, deviations
 
 
 def source(files: list[Path], train: int = 2, test: int = 1) -> Source:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jdd.data.registry import load_dataset
+from jdd.datasets.registry import load_dataset
 
 pytest.importorskip("importlib_resources", reason="tensorflow-datasets prepares with it")
 pytest.importorskip("array_record", reason="the file format that is read without TensorFlow")

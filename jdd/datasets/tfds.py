@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from jdd.data.dataset import Source, Split
-from jdd.data.folder import decode_image
-from jdd.names import did_you_mean
+from jdd.data.split import Split
+from jdd.datasets.dataset import Source
+from jdd.datasets.folder import decode_image
+from jdd.validation import did_you_mean
 
 _FORMAT = "array_record"
 _NEEDED_TO_PREPARE = ("tensorflow", "importlib_resources")

@@ -1,13 +1,15 @@
-"""How a function is run over an axis: one after the other, in chunks, or all at once."""
+"""Running a function over an axis in parts: classes or seeds one by one or together, batches in micro-batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+from jdd.validation import at_least
 
 Over = int | str | None
 """A strategy: "map" (one after the other), "vmap" (all at once), or k at a time; None: the default."""
@@ -105,3 +107,67 @@ def varying_as(like: Array, tree: Any) -> Any:
     # A sum with zero, which the compiler takes out: how types are asked for changes between versions.
     zero = jnp.zeros_like(like, shape=())
     return jax.tree.map(lambda x: x + zero.astype(x.dtype), tree)
+
+
+class MicroBatches(NamedTuple):
+    """Images at a time on both sides, at most.
+
+    Attributes:
+      real: of the real side; None for the platform's default.
+      synthetic: the same for the synthetic side.
+    """
+
+    real: int | None
+    synthetic: int | None
+
+    @classmethod
+    def checked(cls, real: int | None, synthetic: int | None) -> MicroBatches:
+        """Raises a ``ValueError`` where a number is below 1."""
+        for name, size in (("real", real), ("synthetic", synthetic)):
+            if size is not None:
+                at_least(f"{name}_micro_batch", size, 1)
+        return cls(real, synthetic)
+
+    def sizes(self, pair: Any, coupled: bool, *, real: int, synthetic: int) -> tuple[int, int]:
+        """Images at a time, real and synthetic; the defaults where none are given.
+
+        Where samples influence each other (``coupled``) a batch is taken whole.
+        """
+        if coupled:
+            return len(pair.real.images), len(pair.synthetic.images)
+        return self.real or real, self.synthetic or synthetic
+
+
+def parts_of(samples: Any, weights: Array, most: int) -> tuple[Any, Array]:
+    """Cuts a batch into parts of at most ``most`` samples, as even as possible.
+
+    Samples of weight 0 fill the last part up, so that a loop over parts has one body. They are copies,
+    because a network need not be finite at an image of zeros, and 0 * nan is nan.
+
+    Args:
+      samples: arrays ``[n, ...]``.
+      weights: ``[n]``.
+      most: samples in a part.
+
+    Returns:
+      The samples ``[k, m, ...]`` and their weights ``[k, m]``.
+
+    Raises:
+      ValueError: if there are no samples.
+
+    >>> parts_of(jnp.arange(5), jnp.ones(5), 3)[1].tolist()  # 3 and 2, and one to fill up
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]
+    """
+    n = len(weights)
+    if n < 1:
+        raise ValueError("an empty batch cannot go through a network")
+    parts = -(-n // most)
+    size = -(-n // parts)  # 100 samples in 7 parts of 15, not of 16
+    fill = parts * size - n
+
+    def cut(x: Array, filler: Array) -> Array:
+        filled = jnp.concatenate([x, filler]) if fill else x
+        return filled.reshape(parts, size, *x.shape[1:])
+
+    samples = jax.tree.map(lambda x: cut(x, x[:fill]), samples)
+    return samples, cut(weights, jnp.zeros(fill, weights.dtype))

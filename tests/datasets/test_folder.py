@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jdd.data.registry import load_dataset
+from jdd.datasets.registry import load_dataset
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdd.data.pickles import read_pickle
+from jdd.datasets.pickles import read_pickle
 
 BATCH = {
     "data": np.arange(24, dtype=np.uint8).reshape(2, 12),

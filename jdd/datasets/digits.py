@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jdd.data.dataset import Source, Split
+from jdd.data.split import Split
+from jdd.datasets.dataset import Source
 
 
 def read_digits() -> Source:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jdd.data.cifar import numbered, read_pickled_batch
-from jdd.data.dataset import Source, Split
-from jdd.data.tiny_imagenet import distinct_names
+from jdd.data.split import Split
+from jdd.datasets.cifar import numbered, read_pickled_batch
+from jdd.datasets.dataset import Source
+from jdd.datasets.tiny_imagenet import distinct_names
 
 CLASSES = 1000
 _TRAIN, _TEST = "train_data_batch_*", "val_data"

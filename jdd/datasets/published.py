@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from jdd.data.cifar import has_cifar10_files, has_cifar100_files, read_cifar_folder
-from jdd.data.dataset import Source
-from jdd.data.idx import has_idx_files, read_bytes, read_idx_folder
-from jdd.data.imagenet32 import GROUPS, group_of, has_imagenet32_files, read_imagenet32_folder
-from jdd.data.svhn import has_svhn_files, read_svhn_folder
-from jdd.data.tiny_imagenet import has_tiny_imagenet_files, read_tiny_imagenet_folder
+from jdd.datasets.cifar import has_cifar10_files, has_cifar100_files, read_cifar_folder
+from jdd.datasets.dataset import Source
+from jdd.datasets.idx import has_idx_files, read_bytes, read_idx_folder
+from jdd.datasets.imagenet32 import GROUPS, group_of, has_imagenet32_files, read_imagenet32_folder
+from jdd.datasets.svhn import has_svhn_files, read_svhn_folder
+from jdd.datasets.tiny_imagenet import has_tiny_imagenet_files, read_tiny_imagenet_folder
 
 _CIFAR10_STATISTICS = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 _SVHN_STATISTICS = ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))

@@ -1,4 +1,4 @@
-"""A labelled image data set in host memory, and the normalisation that leads in and out of it."""
+"""A labelled image data set in host memory: two splits, class names and statistics."""
 
 from __future__ import annotations
 
@@ -6,45 +6,12 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jdd.names import did_you_mean
-
-Array = np.ndarray | jax.Array
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Split:
-    """One split, in file order: `images` uint8 [N, H, W, C] and `labels` int32 [N].
-
-    Raises:
-      ValueError: for another dtype or rank, or unequal lengths.
-
-    Example:
-      >>> Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1], np.int32)).images.shape
-      (2, 8, 8, 1)
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        for field, dtype, rank in (("images", np.uint8, 4), ("labels", np.int32, 1)):
-            value = getattr(self, field)
-            if not isinstance(value, np.ndarray) or value.dtype != dtype or value.ndim != rank:
-                wanted = f"{np.dtype(dtype).name} array of rank {rank}"
-                raise ValueError(f"{field} must be a {wanted}, got {_describe(value)}")
-        if len(self.images) != len(self.labels):
-            raise ValueError(f"{len(self.images)} images but {len(self.labels)} labels")
-        if 0 in self.images.shape[1:]:
-            raise ValueError(f"images of size 0: shape {self.images.shape}")
-
-    def __len__(self) -> int:
-        return len(self.labels)
+from jdd.data.split import Split
+from jdd.validation import did_you_mean
 
 
 class Source(NamedTuple):
@@ -215,57 +182,6 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
     # around the mean: the difference of two squares would cancel for nearly constant channels
     variance = (counts * (level - mean[:, None]) ** 2).sum(axis=1) / total
     return tuple(mean.tolist()), tuple(np.sqrt(variance).tolist())
-
-
-def normalise(images: Array, mean: Any, std: Any) -> Any:
-    """(x / 255 - mean) / std per channel in float32: from stored bytes to what networks see.
-
-    Args:
-      images: uint8 [..., C]; numpy gives numpy, JAX (also traced) gives JAX.
-      mean, std: C numbers each, on the [0, 1] scale.
-
-    Returns:
-      float32 array of the same shape, in normalised space (zero is the data set's mean).
-
-    Raises:
-      ValueError: when the images are not uint8 (they would be scaled twice).
-
-    Reference: ToTensor and Normalize of torchvision, as used by DC and DSA.
-
-    Example:
-      >>> normalise(np.array([[0, 255]], np.uint8).T, (0.5,), (0.25,)).tolist()
-      [[-2.0], [2.0]]
-    """
-    if images.dtype != np.uint8:
-        raise ValueError(f"normalise takes uint8 images, got {images.dtype}")
-    xp = jnp if any(isinstance(a, jax.Array) for a in (images, mean, std)) else np
-    mean, std = xp.asarray(mean, np.float32), xp.asarray(std, np.float32)
-    return (images.astype(np.float32) / np.float32(255) - mean) / std
-
-
-def denormalise(images: Array, mean: Any, std: Any) -> Any:
-    """x * std + mean per channel in float32: from normalised space to the [0, 1] scale, unclipped.
-
-    Args:
-      images: float [..., C] in normalised space; numpy gives numpy, JAX gives JAX.
-      mean, std: C numbers each, on the [0, 1] scale.
-
-    Returns:
-      float32 array of the same shape; distilled pixels may lie outside [0, 1].
-
-    Example:
-      >>> denormalise(np.array([[-2.0, 4.0]], np.float32).T, (0.5,), (0.25,)).tolist()
-      [[0.0], [1.5]]
-    """
-    xp = jnp if any(isinstance(a, jax.Array) for a in (images, mean, std)) else np
-    mean, std = xp.asarray(mean, np.float32), xp.asarray(std, np.float32)
-    return images.astype(np.float32) * std + mean
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} {value.shape}"
-    return type(value).__name__
 
 
 def _listed(names: Sequence[str], limit: int = 12) -> str:

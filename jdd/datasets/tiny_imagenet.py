@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jdd.data.dataset import Source
-from jdd.data.folder import read_images
-from jdd.names import did_you_mean
+from jdd.datasets.dataset import Source
+from jdd.datasets.folder import read_images
+from jdd.validation import did_you_mean
 
 
 def read_tiny_imagenet_folder(folder: Path) -> Source:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jdd.data.registry import load_dataset
-from jdd.data.tiny_imagenet import read_tiny_imagenet_folder
+from jdd.datasets.registry import load_dataset
+from jdd.datasets.tiny_imagenet import read_tiny_imagenet_folder
 
-pytestmark = pytest.mark.filterwarnings("ignore::jdd.data.published.NotPublished")
+pytestmark = pytest.mark.filterwarnings("ignore::jdd.datasets.published.NotPublished")
 
 WNIDS = ["n02124075", "n04067472", "n01443537"]  # not sorted: the order of the lines gives labels
 

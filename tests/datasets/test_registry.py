@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jdd.data import load_dataset, registry
-from jdd.data.dataset import pixel_statistics
+from jdd.datasets import load_dataset, registry
+from jdd.datasets.dataset import pixel_statistics
 
 # by name the tiny files are not the published ones; tests/data/test_published.py is about that
-pytestmark = pytest.mark.filterwarnings("ignore::jdd.data.published.NotPublished")
+pytestmark = pytest.mark.filterwarnings("ignore::jdd.datasets.published.NotPublished")
 
 
 @pytest.fixture(autouse=True)

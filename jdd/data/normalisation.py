@@ -1,0 +1,56 @@
+"""From stored bytes to what networks see, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = np.ndarray | jax.Array
+
+
+def normalise(images: Array, mean: Any, std: Any) -> Any:
+    """(x / 255 - mean) / std per channel in float32: from stored bytes to what networks see.
+
+    Args:
+      images: uint8 [..., C]; numpy gives numpy, JAX (also traced) gives JAX.
+      mean, std: C numbers each, on the [0, 1] scale.
+
+    Returns:
+      float32 array of the same shape, in normalised space (zero is the data set's mean).
+
+    Raises:
+      ValueError: when the images are not uint8 (they would be scaled twice).
+
+    Reference: ToTensor and Normalize of torchvision, as used by DC and DSA.
+
+    Example:
+      >>> normalise(np.array([[0, 255]], np.uint8).T, (0.5,), (0.25,)).tolist()
+      [[-2.0], [2.0]]
+    """
+    if images.dtype != np.uint8:
+        raise ValueError(f"normalise takes uint8 images, got {images.dtype}")
+    xp = jnp if any(isinstance(a, jax.Array) for a in (images, mean, std)) else np
+    mean, std = xp.asarray(mean, np.float32), xp.asarray(std, np.float32)
+    return (images.astype(np.float32) / np.float32(255) - mean) / std
+
+
+def denormalise(images: Array, mean: Any, std: Any) -> Any:
+    """x * std + mean per channel in float32: from normalised space to the [0, 1] scale, unclipped.
+
+    Args:
+      images: float [..., C] in normalised space; numpy gives numpy, JAX gives JAX.
+      mean, std: C numbers each, on the [0, 1] scale.
+
+    Returns:
+      float32 array of the same shape; distilled pixels may lie outside [0, 1].
+
+    Example:
+      >>> denormalise(np.array([[-2.0, 4.0]], np.float32).T, (0.5,), (0.25,)).tolist()
+      [[0.0], [1.5]]
+    """
+    xp = jnp if any(isinstance(a, jax.Array) for a in (images, mean, std)) else np
+    mean, std = xp.asarray(mean, np.float32), xp.asarray(std, np.float32)
+    return images.astype(np.float32) * std + mean
