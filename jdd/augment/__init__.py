@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from jdd.augment import ops as ops
+from jdd.augment.augmentation import Augmentation as Augmentation
+from jdd.augment.augmentation import dc_augmentation as dc_augmentation
+from jdd.augment.augmentation import dsa_augmentation as dsa_augmentation
+from jdd.augment.augmentation import dsa_or_none as dsa_or_none
+from jdd.augment.augmentation import no_augmentation as no_augmentation
 from jdd.augment.dc import DC_STRATEGY as DC_STRATEGY
 from jdd.augment.dc import DCRatios as DCRatios
 from jdd.augment.dc import dc_augment as dc_augment

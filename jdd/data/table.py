@@ -30,7 +30,8 @@ class ClassTable:
     constant of the program).
 
     Attributes:
-      images: uint8 [N, H, W, ch].
+      images: uint8 [N, H, W, ch]; or floats, which are already in the space that networks see
+        (whitened by ZCA, for example).
       start, count: int32 [C].
       mean, std: float32 [ch], on the [0, 1] scale.
       largest, smallest: images in the largest and the smallest class; static, since shapes of
@@ -137,7 +138,9 @@ def draw_indices(key: jax.Array, table: ClassTable, n: int) -> tuple[jax.Array, 
 
 
 def take(table: ClassTable, indices: jax.Array) -> jax.Array:
-    """Normalised images at `indices`: gathered as uint8, then (x / 255 - mean) / std.
+    """Images at `indices` in the space that networks see.
+
+    Bytes are gathered as uint8, then (x / 255 - mean) / std; a table of floats is gathered as it is.
 
     Args:
       table: the images.
@@ -152,4 +155,11 @@ def take(table: ClassTable, indices: jax.Array) -> jax.Array:
       >>> take(table, jnp.array([[0, 0]])).shape, float(take(table, jnp.array(0)).mean())
       ((1, 2, 2, 2, 1), 2.0)
     """
-    return normalise(table.images[indices], table.mean, table.std)
+    return seen_by_networks(table.images[indices], table)
+
+
+def seen_by_networks(images: jax.Array, table: ClassTable) -> jax.Array:
+    """Stored images of a table as networks see them: bytes are normalised, floats stay."""
+    if jnp.issubdtype(table.images.dtype, jnp.floating):
+        return images
+    return normalise(images, table.mean, table.std)

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jdd.data.normalisation import normalise
-from jdd.data.table import ClassTable, take
+from jdd.data.table import ClassTable, seen_by_networks, take
 from jdd.nn import Model
 from jdd.nn.model import Variables
 from jdd.validation import at_least
@@ -50,7 +49,7 @@ def accuracy(
         # The last micro-batch is moved back to end at n; what it sees twice is not counted twice.
         first = jnp.minimum(i * size, n - size)
         images = lax.dynamic_slice_in_dim(table.images, first, size)
-        logits = model.apply(variables, normalise(images, table.mean, table.std))
+        logits = model.apply(variables, seen_by_networks(images, table))
         place = first + jnp.arange(size)
         label = jnp.searchsorted(table.start, place, side="right") - 1
         return jnp.sum((jnp.argmax(logits, -1) == label) & (place >= i * size))

@@ -1,52 +1,57 @@
-"""Named evaluation protocols: train fresh networks on a small set, test them on the real one."""
+"""Named evaluation protocols: how fresh networks are trained on a small set."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax import Array
+from jdd.augment import (
+    DC_STRATEGY,
+    STRATEGY,
+    STRATEGY_NO_FLIP,
+    Augmentation,
+    dc_augmentation,
+    dsa_augmentation,
+    dsa_or_none,
+    no_augmentation,
+)
+from jdd.choice import from_json
+from jdd.training import SGD
+from jdd.validation import at_least, positive, share
 
-from jdd.augment import DC_STRATEGY, STRATEGY, STRATEGY_NO_FLIP, dc_augment, dsa
-from jdd.augment.dc import DC_OPS
-from jdd.augment.dsa import OPS, parse_strategy
-from jdd.data.table import ClassTable
-from jdd.evaluate.accuracy import accuracy
-from jdd.nn import Model
-from jdd.streaming import Over, check_over, mapped
-from jdd.training import Augment, SGDRecipe, train_epochs
-from jdd.validation import at_least, one_of, positive, share
+VERSION = 2
+"""Of `EvaluationProtocol.to_json`. Version 1 is that of the sets of jdd 0.1, which are still read."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationProtocol:
-    """How a set is judged.
+    """How a set is evaluated: SGD whose learning rate falls once, a tenth after half of the epochs.
 
     Attributes:
-      name: what reports call it.
+      name: in reports.
       epochs: the E of the papers; E + 1 epochs are trained, as the original code does.
-      augmentation: "none", or a strategy of the augmenter.
-      augmenter: "dsa" (one op per minibatch, own parameters per image), or "dc" (one op per image).
+      augment: of each minibatch, parameters per image.
       learning_rate, momentum, weight_decay, batch_size: of SGD.
+      batch_norm: the protocol for evaluation networks with BatchNorm, where that is another one (DC's code
+        augments there); None where it is the same.
+
+    Raises:
+      ValueError: for a number that cannot be.
     """
 
     name: str
     epochs: int
-    augmentation: str = "none"
+    augment: Augmentation = no_augmentation()
     learning_rate: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 256
-    augmenter: str = "dsa"
+    batch_norm: EvaluationProtocol | None = None
 
     def __post_init__(self) -> None:
-        one_of("augmenter", self.augmenter, _AUGMENTERS)
-        parse_strategy(self.augmentation, DC_OPS if self.augmenter == "dc" else OPS)
+        if not isinstance(self.augment, Augmentation):
+            raise ValueError(f"augment must be an Augmentation, got {self.augment!r}")
         for field in ("epochs", "batch_size"):
             at_least(field, getattr(self, field), 1)
         positive("learning_rate", self.learning_rate)
@@ -54,236 +59,193 @@ class EvaluationProtocol:
         share("weight_decay", self.weight_decay)
 
     @property
-    def recipe(self) -> SGDRecipe:
-        """SGD whose learning rate falls once, after epoch index E//2 + 1, with momentum reset."""
-        return SGDRecipe(
+    def sgd(self) -> SGD:
+        """SGD whose learning rate falls after epoch index E//2 + 1, where the momentum restarts."""
+        return SGD(
             self.learning_rate,
             self.momentum,
             self.weight_decay,
             self.batch_size,
-            self.epochs // 2 + 2,
+            milestones=(self.epochs // 2 + 2,),
         )
 
-    def record(self) -> dict[str, Any]:
-        """Everything but the name, as JSON, so that a set can say it in its file.
+    def for_norm(self, norm: str) -> EvaluationProtocol:
+        """The protocol for an evaluation network with this norm.
 
-        ``trained_epochs`` and ``decay`` (of the learning rate) are said for those who read the file
-        with another library; here they follow from ``epochs``.
-
-        >>> PROTOCOLS["dc"].record()["decay"]
-        {'after': 152, 'factor': 0.1, 'momentum_starts_anew': True}
+        >>> PROTOCOLS["dc"].for_norm("batch").name
+        'dc-crop-noise'
         """
-        own = dataclasses.asdict(self)
-        del own["name"]
-        decay = {"after": self.recipe.decay_after, "factor": 0.1, "momentum_starts_anew": True}
-        return {**own, "trained_epochs": self.epochs + 1, "decay": decay}
+        return self.batch_norm if norm == "batch" and self.batch_norm is not None else self
+
+    def with_epochs(self, epochs: int | None) -> EvaluationProtocol:
+        """The protocol with another number of epochs, which its name then states; None for its own.
+
+        >>> PROTOCOLS["dc"].with_epochs(20).name
+        'dc, 20 epochs'
+        """
+        if epochs is None or epochs == self.epochs:
+            return self
+        inner = self.batch_norm and self.batch_norm.with_epochs(epochs)
+        name = f"{self.name}, {epochs} epochs"
+        return dataclasses.replace(self, name=name, epochs=epochs, batch_norm=inner)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON, so that a set can carry it in its file.
+
+        ``trained_epochs`` and ``decay`` (of the learning rate) are for those who read the file with
+        another library; here they follow from ``epochs``.
+
+        >>> PROTOCOLS["dc"].to_json()["decay"]
+        {'after': 152, 'factor': 0.1, 'restart_momentum': True}
+        """
+        decay = {"after": self.epochs // 2 + 2, "factor": 0.1, "restart_momentum": True}
+        return {
+            "version": VERSION,
+            **{f: getattr(self, f) for f in ("name", "epochs", *_NUMBERS)},
+            "augment": self.augment.to_json(),
+            "batch_norm": self.batch_norm and self.batch_norm.to_json(),
+            "trained_epochs": self.epochs + 1,
+            "decay": decay,
+        }
 
     @classmethod
-    def read(cls, name: str, record: Mapping[str, Any]) -> Self:
-        """The protocol that ``record`` wrote.
+    def from_json(cls, content: Mapping[str, Any]) -> EvaluationProtocol:
+        """The protocol that `to_json` wrote, in this version or version 1.
+
+        Entries unknown to this version are refused, because they may change the result.
 
         Raises:
-          ValueError: if an entry is missing, is none that a protocol can have, or says what this
-            version does not do.
+          ValueError: naming the entry that is missing, cannot be, or is not known to this version.
         """
-        missing = [entry for entry in cls(name, epochs=1).record() if entry not in record]
-        if missing:
-            raise ValueError(f"the recipe of {name} lacks {', '.join(missing)}")
-        if not isinstance(record["augmentation"], str):
+        if not isinstance(content, Mapping):
+            raise ValueError(f"a protocol must be a JSON object, got {content!r}")
+        version = content.get("version", 1)
+        if version not in (1, VERSION):
             raise ValueError(
-                f"the augmentation of {name} is {record['augmentation']!r}, not a text"
+                f"the protocol has version {version!r}, this jdd reads versions 1 and {VERSION}"
             )
-        fields = [field.name for field in dataclasses.fields(cls) if field.name != "name"]
-        protocol = cls(name, **{field: record[field] for field in fields})
-        own = protocol.record()
-        for entry, value in record.items():
-            if value != own.get(entry):
-                here = f"this jdd has {own.get(entry)!r}"
-                raise ValueError(f"the recipe of {name} has {entry} {value!r}, {here}")
+        read = _from_version_1 if version == 1 else _from_version_2
+        try:
+            protocol = read(content)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the protocol cannot be read: entry {error} is missing or wrong") from None
         return protocol
-
-    def augment(self) -> Augment | None:
-        """The augmentation of a minibatch, or None."""
-        if self.augmentation == "none":
-            return None
-        return functools.partial(_AUGMENTERS[self.augmenter], self.augmentation)
 
     def describe(self) -> str:
         """One line for reports."""
+        augment = self.augment
+        words = (
+            "no augmentation"
+            if augment.is_none
+            else f"{augment.name.upper()} augmentation {augment.strategy}"
+        )
         return (
             f"{self.name}: {self.epochs + 1} epochs of SGD (learning rate {self.learning_rate}, a tenth "
-            f"after epoch {self.epochs // 2 + 2} with momentum reset; momentum {self.momentum}, weight decay "
-            f"{self.weight_decay}, batch {self.batch_size}), {self._augmentation()}, accuracy "
+            f"after epoch {self.epochs // 2 + 2} with momentum restarted; momentum {self.momentum}, weight "
+            f"decay {self.weight_decay}, batch {self.batch_size}), {words}, accuracy "
             "of the last epoch on the whole test set"
         )
 
-    def _augmentation(self) -> str:
-        if self.augmentation == "none":
-            return "no augmentation"
-        return f"{self.augmenter.upper()} augmentation {self.augmentation}"
+
+_NUMBERS = ("learning_rate", "momentum", "weight_decay", "batch_size")
 
 
-def _augment_dsa(strategy: str, key: Array, images: Array) -> Array:
-    return dsa(key, images, strategy, siamese=False)
+def _from_version_2(content: Mapping[str, Any]) -> EvaluationProtocol:
+    inner = content["batch_norm"]
+    protocol = EvaluationProtocol(
+        content["name"],
+        content["epochs"],
+        from_json(content["augment"]),
+        **{name: content[name] for name in _NUMBERS},
+        batch_norm=None if inner is None else EvaluationProtocol.from_json(inner),
+    )
+    _refuse_differences(protocol.to_json(), content)
+    return protocol
 
 
-def _augment_dc(strategy: str, key: Array, images: Array) -> Array:
-    return dc_augment(key, images, strategy)
+def _from_version_1(content: Mapping[str, Any]) -> EvaluationProtocol:
+    strategy, augmenter = content["augmentation"], content["augmenter"]
+    if augmenter not in ("dsa", "dc") or not isinstance(strategy, str):
+        raise ValueError(f"augmenter must be dsa or dc with a text, got {augmenter!r}, {strategy!r}")
+    if augmenter == "dc" and strategy != "none":
+        augment = dc_augmentation(strategy)
+    else:
+        augment = dsa_or_none(strategy)
+    name = content["name"]
+    numbers = {n: content[n] for n in _NUMBERS}
+    known = PROTOCOLS.get(name)
+    protocol = EvaluationProtocol(name, content["epochs"], augment, **numbers)
+    decay = content["decay"]
+    wanted = {"after": protocol.epochs // 2 + 2, "factor": 0.1, "momentum_starts_anew": True}
+    if decay != wanted or content["trained_epochs"] != protocol.epochs + 1:
+        raise ValueError(f"the protocol {name} has decay {decay}, this jdd has {wanted}")
+    if known is not None and dataclasses.replace(known, batch_norm=None) == protocol:
+        return known
+    return protocol
 
 
-_AUGMENTERS = {"dsa": _augment_dsa, "dc": _augment_dc}
+def _refuse_differences(ours: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    for name, value in content.items():
+        if name not in ours or ours[name] != value:
+            raise ValueError(
+                f"the protocol has {name} {value!r}, this jdd has {ours.get(name, 'no such entry')!r}"
+            )
+
+
+_DC_BATCH_NORM = EvaluationProtocol("dc-crop-noise", 1000, dc_augmentation("crop_noise"))
 
 PROTOCOLS: dict[str, EvaluationProtocol] = {
-    "dc": EvaluationProtocol("dc", epochs=300),
-    "dc-crop-scale-rotate": EvaluationProtocol(
-        "dc-crop-scale-rotate", epochs=1000, augmentation=DC_STRATEGY, augmenter="dc"
-    ),
-    "dc-crop-noise": EvaluationProtocol(
-        "dc-crop-noise", epochs=1000, augmentation="crop_noise", augmenter="dc"
-    ),
-    "cafe": EvaluationProtocol("cafe", epochs=600),
-    "dsa": EvaluationProtocol("dsa", epochs=1000, augmentation=STRATEGY),
-    "dsa-no-flip": EvaluationProtocol("dsa-no-flip", epochs=1000, augmentation=STRATEGY_NO_FLIP),
+    protocol.name: protocol
+    for protocol in (
+        EvaluationProtocol("dc", 300, batch_norm=_DC_BATCH_NORM),
+        EvaluationProtocol(
+            "dc-crop-scale-rotate", 1000, dc_augmentation(DC_STRATEGY), batch_norm=_DC_BATCH_NORM
+        ),
+        _DC_BATCH_NORM,
+        EvaluationProtocol("cafe", 600, batch_norm=_DC_BATCH_NORM),
+        EvaluationProtocol("dsa", 1000, dsa_augmentation(STRATEGY)),
+        EvaluationProtocol("dsa-no-flip", 1000, dsa_augmentation(STRATEGY_NO_FLIP)),
+    )
 }
 """DC's protocol (on MNIST with crop_scale_rotate, with BatchNorm crop_noise), CAFE's where it does
 not augment, and DSA's (without flip on digits)."""
 
 
-class Evaluation(NamedTuple):
-    """Accuracies of independently trained networks.
+def dc_protocol(data: str) -> EvaluationProtocol:
+    """DC's protocol for a data set: crop_scale_rotate on MNIST, no augmentation elsewhere.
 
-    Attributes:
-      accuracies: ``[num_networks]``, fractions, of the last epoch.
-      protocol: the protocol that produced them.
-      model: the name of the network.
+    >>> dc_protocol("mnist").name, dc_protocol("cifar10").for_norm("batch").name
+    ('dc-crop-scale-rotate', 'dc-crop-noise')
     """
-
-    accuracies: np.ndarray
-    protocol: EvaluationProtocol
-    model: str
-
-    @property
-    def mean(self) -> float:
-        """The mean accuracy, a fraction."""
-        return float(self.accuracies.mean())
-
-    @property
-    def std(self) -> float:
-        """The population standard deviation (ddof 0), as the papers print it."""
-        return float(self.accuracies.std())
-
-    def __str__(self) -> str:
-        return f"{100 * self.mean:.2f} +- {100 * self.std:.2f} % ({len(self.accuracies)} networks)"
+    return PROTOCOLS["dc-crop-scale-rotate" if data == "mnist" else "dc"]
 
 
-def evaluate(
-    key: Array,
-    model: Model,
-    images: Array,
-    labels: Array,
-    test: ClassTable,
-    protocol: EvaluationProtocol,
-    *,
-    num_networks: int = 20,
-    networks_per_dispatch: int = 5,
-    over_seeds: Over = None,
-    report: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    """Trains fresh random networks on a small set and tests each on the whole test set.
-
-    Args:
-      key: typed PRNG key; each network gets its own.
-      model: the architecture.
-      images: ``[N, H, W, ch]``, normalised with the test table's statistics.
-      labels: integers ``[N]`` or probabilities ``[N, K]``.
-      test: the real test set.
-      protocol: the recipe, for example ``PROTOCOLS["dsa"]``.
-      num_networks: how many networks; the papers use 20 for each of 5 sets.
-      networks_per_dispatch: networks trained by one call of the compiled program.
-      over_seeds: "map", "vmap", or an int for that many networks at a time; None for "map"
-        (``jdd.streaming``).
-      report: called with (networks done, num_networks) after each dispatch.
-
-    Returns:
-      The accuracies, with what is needed to report them.
+def dsa_protocol(strategy: str) -> EvaluationProtocol:
+    """DSA's protocol with the strategy that was matched with, whatever the data and the network.
 
     Raises:
-      ValueError: if num_networks is below 1, images, labels and test set do not fit the network, a
-        label is none of its classes, or a value is not finite.
+      ValueError: if the strategy names an unknown op.
 
-    Reference: the evaluation of DC (Zhao, Mopuri, Bilen, ICLR 2021) and DSA (Zhao, Bilen, ICML 2021).
+    >>> dsa_protocol("crop_flip").name
+    'dsa, crop_flip'
     """
-    at_least("num_networks", num_networks, 1)
-    at_least("networks_per_dispatch", networks_per_dispatch, 1)
-    images, labels = jnp.asarray(images), jnp.asarray(labels)
-    _check_set(model, images, labels)
-    _check_test(model, test)
-    check_over("over_seeds", over_seeds)
-    group = min(networks_per_dispatch, num_networks)
-    program = _program(model, protocol, over_seeds)
-    found: list[float] = []
-    for first in range(0, num_networks, group):
-        # The last group may reach beyond num_networks: one program, one compilation.
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(first, first + group))
-        found += list(np.asarray(program(keys, images, labels, test)))
-        if report is not None:
-            report(min(len(found), num_networks), num_networks)
-    return Evaluation(np.asarray(found[:num_networks], np.float64), protocol, model.name)
+    augment = dsa_or_none(strategy)
+    for name in ("dsa", "dsa-no-flip"):
+        if PROTOCOLS[name].augment == augment:
+            return PROTOCOLS[name]
+    return dataclasses.replace(PROTOCOLS["dsa"], name=f"dsa, {strategy or 'none'}", augment=augment)
 
 
-def _check_set(model: Model, images: Array, labels: Array) -> None:
-    if images.ndim != 4 or images.shape[1:] != model.image_shape or not len(images):
-        raise ValueError(
-            f"{model.name} takes images [N, {', '.join(map(str, model.image_shape))}], "
-            f"got shape {images.shape}"
-        )
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"images must be normalised floats, got {images.dtype}")
-    n, classes = len(images), model.num_classes
-    soft = labels.shape == (n, classes)
-    if not soft and (labels.shape != (n,) or not jnp.issubdtype(labels.dtype, jnp.integer)):
-        raise ValueError(
-            f"labels must be integers [{n}] or probabilities [{n}, {classes}], "
-            f"got {labels.dtype} {labels.shape}"
-        )
-    if not soft and (labels.min() < 0 or labels.max() >= classes):
-        raise ValueError(
-            f"labels run from {labels.min()} to {labels.max()}, allowed are 0 to {classes - 1}"
-        )
-    for what, values in (("images", images), ("labels", labels)):
-        if bad := int(jnp.sum(~jnp.isfinite(values))):
-            raise ValueError(f"{what} hold {bad} values that are not finite")
+def cafe_protocol(data: str, strategy: str) -> EvaluationProtocol:
+    """CAFE's protocol: DC's with twice its epochs, or with augmentation DSA's.
 
+    Raises:
+      ValueError: if the strategy names an unknown op.
 
-def _check_test(model: Model, test: ClassTable) -> None:
-    shape = test.images.shape[1:]
-    if (test.num_classes, shape) != (model.num_classes, model.image_shape):
-        raise ValueError(
-            f"{model.name} is for {model.num_classes} classes of images {model.image_shape}, "
-            f"the test set has {test.num_classes} classes of images {shape}"
-        )
-
-
-@functools.lru_cache(maxsize=8)
-def _program(model: Model, protocol: EvaluationProtocol, over_seeds: Over) -> Callable[..., Array]:
-    """The compiled training and testing of several networks."""
-
-    @jax.jit
-    def run(keys: Array, images: Array, labels: Array, test: ClassTable) -> Array:
-        def one(key: Array) -> Array:
-            start, training = jax.random.split(key)
-            variables, _ = train_epochs(
-                training,
-                model,
-                model.init(start),
-                images,
-                labels,
-                protocol.recipe,
-                epochs=protocol.epochs + 1,
-                augment=protocol.augment(),
-            )
-            return accuracy(model, variables, test)
-
-        return mapped(one, keys, over_seeds)
-
-    return run
+    >>> cafe_protocol("cifar10", "none").name, cafe_protocol("cifar10", "crop").name
+    ('cafe', 'dsa, crop')
+    """
+    if not dsa_or_none(strategy).is_none:
+        return dsa_protocol(strategy)
+    protocol = dc_protocol(data)
+    return PROTOCOLS["cafe"] if protocol.name == "dc" else protocol

@@ -3,14 +3,17 @@
 from jdd.data.batch import Batch as Batch
 from jdd.matching.base import Context as Context
 from jdd.matching.base import Pair as Pair
+from jdd.matching.base import RESERVED_FOLD as RESERVED_FOLD
 from jdd.matching.base import Stage as Stage
 from jdd.matching.base import stateless as stateless
 from jdd.matching.base import value_of as value_of
+from jdd.matching.combinators import Schedule as Schedule
 from jdd.matching.combinators import add as add
 from jdd.matching.combinators import chain as chain
 from jdd.matching.combinators import over_networks as over_networks
 from jdd.matching.combinators import scale as scale
 from jdd.matching.combinators import switch as switch
+from jdd.matching.combinators import when_coupled as when_coupled
 from jdd.matching.distances import distance as distance
 from jdd.matching.distances import flat_cosine as flat_cosine
 from jdd.matching.distances import layerwise_cosine as layerwise_cosine
@@ -19,7 +22,9 @@ from jdd.matching.embeddings import Embedded as Embedded
 from jdd.matching.embeddings import batch_mean as batch_mean
 from jdd.matching.embeddings import embeddings as embeddings
 from jdd.matching.embeddings import joint_embeddings as joint_embeddings
+from jdd.matching.embeddings import mean_embedding as mean_embedding
 from jdd.matching.features import Features as Features
+from jdd.matching.features import cafe_layer_weights as cafe_layer_weights
 from jdd.matching.features import discrimination as discrimination
 from jdd.matching.features import feature_alignment as feature_alignment
 from jdd.matching.features import features as features

@@ -12,12 +12,20 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
+from jdd.augment import Augmentation, no_augmentation
+from jdd.choice import Choice
+from jdd.network_output import Output
+from jdd.streaming import Over
+
 State = Any
 Value = Any
 
+# Folded into a key for what no step or stage folds: indices of stages, classes and steps are smaller.
+RESERVED_FOLD = 2**32 - 1
+
 
 class Pair(NamedTuple):
-    """The two things that must agree: batches at first, then gradients, embeddings, ..."""
+    """The two sides that must agree: batches at first, then gradients, embeddings, ..."""
 
     synthetic: Any
     real: Any
@@ -25,45 +33,69 @@ class Pair(NamedTuple):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["apply", "params", "key", "step", "features"],
-    meta_fields=["coupled"],
+    data_fields=["network", "params", "key", "step"],
+    meta_fields=["coupled", "augment", "over_classes"],
 )
 @dataclasses.dataclass(frozen=True)
 class Context:
     """What the stages of one evaluation share: the network, randomness and time.
 
     Attributes:
-      apply: ``apply(params, images) -> logits``. Any function will do; arrays that it needs besides
-        ``params`` are bound with ``jax.tree_util.Partial`` so that they stay arguments under jit.
+      network: ``network(params, images) -> Output``, or the logits alone. Any function will do; arrays
+        that it needs besides ``params`` are bound with ``jax.tree_util.Partial`` so that they stay
+        arguments under jit.
       params: the pytree that gradients are taken with respect to.
       key: typed PRNG key.
-      step: int32, counts image updates (or whatever a schedule shall see).
-      features: ``features(params, images) -> (taps, embedding)``, for the objectives that look
-        inside the network; None where it does not offer that.
+      step: int32, the step that schedules receive.
       coupled: whether the network lets the samples of a batch influence each other (BatchNorm in
         training mode); a batch is then never split.
+      augment: the augmentation that ``siamese()`` applies to both sides.
+      over_classes: how classes are run where a stage does not set it (``jdd.streaming``).
     """
 
-    apply: Callable[[Any, Array], Array]
+    network: Callable[[Any, Array], Output | Array]
     params: Any
     key: Array
     step: Array | int = 0
-    features: Callable[[Any, Array], tuple[tuple[Array, ...], Array]] | None = None
     coupled: bool = False
+    augment: Augmentation = no_augmentation()
+    over_classes: Over = None
 
     def __post_init__(self) -> None:
         # A Partial is a pytree, a bare function is not.
-        for name in ("apply", "features"):
-            function = getattr(self, name)
-            if callable(function) and not isinstance(function, Partial):
-                object.__setattr__(self, name, Partial(function))
+        if callable(self.network) and not isinstance(self.network, Partial):
+            object.__setattr__(self, "network", Partial(self.network))
+
+    def output(self, params: Any, images: Array) -> Output:
+        """One pass of the network; where it gives logits alone, without taps and embedding."""
+        result = self.network(params, images)
+        return result if isinstance(result, Output) else Output(result)
+
+    def apply(self, params: Any, images: Array) -> Array:
+        """The logits ``[n, K]``."""
+        return self.output(params, images).logits
+
+    def features(self, params: Any, images: Array) -> tuple[tuple[Array, ...], Array]:
+        """The taps and the embedding.
+
+        Raises:
+          ValueError: if the network gives logits alone.
+        """
+        output = self.output(params, images)
+        if output.embedding is None:
+            raise ValueError(
+                "this objective needs the embedding of the network, and Context.network returns logits "
+                "alone: return jdd.network_output.Output(logits, taps, embedding)"
+            )
+        return output.taps, output.embedding
 
     def fold(self, data: Array | int) -> Context:
         """The same context with another key."""
         return dataclasses.replace(self, key=jax.random.fold_in(self.key, data))
 
 
-class Stage(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Stage(Choice):
     """A pure transform of a value.
 
     Attributes:
@@ -87,7 +119,7 @@ def stateless(function: Callable[[Value, Context], Value]) -> Stage:
 
 
 def value_of(stage: Stage, value: Value, context: Context) -> Value:
-    """The value of a stage from its initial state: how to use an objective outside our loops.
+    """The value of a stage from its initial state: an objective outside of our loops.
 
     Args:
       stage: for example an objective that ends in a scalar.
@@ -95,8 +127,8 @@ def value_of(stage: Stage, value: Value, context: Context) -> Value:
       context: the network and the key.
 
     Returns:
-      The stage's value; differentiable with respect to the synthetic side. (The derivative with
-      respect to ``context.params`` is zero by definition inside ``per_class``.)
+      The stage's value; differentiable with respect to the synthetic side. (Inside ``per_class``
+      a derivative with respect to ``context.params`` or the real side raises a ``ValueError``.)
 
     >>> from jdd import matching
     >>> objective = matching.per_class(
@@ -106,12 +138,12 @@ def value_of(stage: Stage, value: Value, context: Context) -> Value:
     >>> def loss(images):
     ...     batch = matching.Batch(images, jnp.arange(3)[:, None])
     ...     context = Context(network, jnp.ones((4, 3)), jax.random.key(0))
-    ...     return value_of(objective, Pair(batch, batch._replace(images=images + 1)), context)
+    ...     real = jax.lax.stop_gradient(batch._replace(images=images + 1))
+    ...     return value_of(objective, Pair(batch, real), context)
     >>> jax.grad(loss)(jnp.ones((3, 1, 2, 2, 1))).shape
     (3, 1, 2, 2, 1)
     """
-    # A number that no combinator folds, so that init shares no key with a stage.
-    init_key = jax.random.fold_in(context.key, 2**32 - 1)
+    init_key = jax.random.fold_in(context.key, RESERVED_FOLD)
     return stage.apply(value, stage.init(init_key), context)[0]
 
 

@@ -1,4 +1,4 @@
-"""Combinators: chain, add, scale, switch, over_networks."""
+"""Combinators: chain, add, scale, switch, when_coupled, over_networks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,28 @@ from typing import Any
 import jax
 from jax import Array
 
+from jdd.choice import Choice, register
 from jdd.matching.base import Context, Stage, is_scalar
 from jdd.streaming import Over, check_over, summed
 
-Schedule = Callable[[Any], Any]
+StepFunction = Callable[[Any], Any]
 
 
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Schedule(Choice):
+    """A number as a function of the step, for `scale` and `switch`, that can be saved.
+
+    Attributes:
+      function: ``function(step) -> number``.
+    """
+
+    function: StepFunction
+
+    def __call__(self, step: Any) -> Any:
+        return self.function(step)
+
+
+@register
 def chain(*stages: Stage) -> Stage:
     """Applies stages one after the other; each gets a key of its own.
 
@@ -41,6 +57,7 @@ def chain(*stages: Stage) -> Stage:
     return Stage(_init_all(stages), apply)
 
 
+@register
 def add(*stages: Stage) -> Stage:
     """The sum of stages that all see the same value and each end in a scalar.
 
@@ -71,7 +88,8 @@ def add(*stages: Stage) -> Stage:
     return Stage(_init_all(stages), apply)
 
 
-def scale(factor: float | Schedule, stage: Stage) -> Stage:
+@register
+def scale(factor: float | StepFunction, stage: Stage) -> Stage:
     """Multiplies the scalar of a stage by a number, or by an optax schedule of the step.
 
     Args:
@@ -97,7 +115,8 @@ def scale(factor: float | Schedule, stage: Stage) -> Stage:
     return Stage(stage.init, apply)
 
 
-def switch(index: Schedule, *stages: Stage) -> Stage:
+@register
+def switch(index: StepFunction, *stages: Stage) -> Stage:
     """Runs one of several stages, chosen by a schedule of the step; only that one is computed.
 
     (Under ``vmap`` with different steps all of them are, as with every ``lax.switch``.)
@@ -133,6 +152,7 @@ def switch(index: Schedule, *stages: Stage) -> Stage:
     return Stage(_init_all(stages), apply)
 
 
+@register
 def over_networks(stage: Stage, *, over: Over = None) -> Stage:
     r"""The mean of a scalar stage over the networks stacked in the context (``nn.stacked``).
 
@@ -162,19 +182,46 @@ def over_networks(stage: Stage, *, over: Over = None) -> Stage:
         raise ValueError("over_networks needs a stage without state")
 
     def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
-        networks = (context.apply, context.params, context.features)
-
         def one(network: Any) -> Any:
-            apply, params, features = network
-            each = dataclasses.replace(context, apply=apply, params=params, features=features)
+            function, params = network
+            each = dataclasses.replace(context, network=function, params=params)
             return stage.apply(value, state, each)[0]
 
-        total = summed(one, networks, over)
+        total = summed(one, (context.network, context.params), over)
         if not is_scalar(total):
             raise ValueError("over_networks needs a stage that ends in a scalar")
         return total / jax.tree.leaves(context.params)[0].shape[0], state
 
     return Stage(stage.init, apply)
+
+
+@register
+def when_coupled(coupled: Stage, independent: Stage) -> Stage:
+    """Uses one stage where the samples of a batch influence each other, and another elsewhere.
+
+    Which one is known when the program is compiled (``Context.coupled``): only that one is in it.
+
+    Args:
+      coupled: for networks with BatchNorm in training mode.
+      independent: for all others.
+
+    >>> from jdd.matching import stateless, value_of
+    >>> stage = when_coupled(stateless(lambda v, c: -v), stateless(lambda v, c: v))
+    >>> print(value_of(stage, 2.0, Context(lambda p, x: x, {}, jax.random.key(0))))
+    2.0
+    """
+
+    def init(key: Array) -> tuple[Any, Any]:
+        return coupled.init(jax.random.fold_in(key, 0)), independent.init(jax.random.fold_in(key, 1))
+
+    def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
+        if context.coupled:
+            value, after = coupled.apply(value, state[0], context)
+            return value, (after, state[1])
+        value, after = independent.apply(value, state[1], context)
+        return value, (state[0], after)
+
+    return Stage(init, apply)
 
 
 def _init_all(stages: tuple[Stage, ...]) -> Callable[[Array], tuple[Any, ...]]:

@@ -8,9 +8,14 @@ from typing import Any
 from jax import Array
 
 from jdd import losses
+from jdd.choice import register, register_function
 from jdd.matching.base import Stage, stateless
 
+register_function("losses.absolute_error", losses.absolute_error)
+register_function("losses.squared_error", losses.squared_error)
 
+
+@register
 def distance(function: Callable[[Any, Any], Array]) -> Stage:
     """Any ``function(synthetic, real) -> scalar`` as a stage.
 
@@ -23,16 +28,19 @@ def distance(function: Callable[[Any, Any], Array]) -> Stage:
     return stateless(lambda pair, context: function(pair.synthetic, pair.real))
 
 
+@register
 def layerwise_cosine(*, eps: float = 1e-6) -> Stage:
     """``losses.layerwise_cosine`` (DC's "ours") as a stage on a pair of gradient pytrees."""
     return distance(lambda syn, real: losses.layerwise_cosine(syn, real, eps=eps))
 
 
+@register
 def flat_cosine(*, eps: float = 1e-6) -> Stage:
     """``losses.flat_cosine`` (DC's "cos") as a stage on a pair of pytrees."""
     return distance(lambda syn, real: losses.flat_cosine(syn, real, eps=eps))
 
 
+@register
 def squared_error() -> Stage:
     """``losses.squared_error`` (DC's "mse") as a stage on a pair of pytrees."""
     return distance(losses.squared_error)

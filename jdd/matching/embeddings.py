@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jdd import losses
+from jdd.choice import register
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
 from jdd.streaming import MicroBatches, parts_of
@@ -25,6 +27,7 @@ class Embedded(NamedTuple):
     weights: Array | None
 
 
+@register
 def embeddings(
     *, real_micro_batch: int | None = None, synthetic_micro_batch: int | None = None
 ) -> Stage:
@@ -44,30 +47,29 @@ def embeddings(
       A stage from ``Pair(Batch, Batch)`` to ``Pair(Embedded, Embedded)``.
 
     Raises:
-      ValueError: if a micro-batch is below 1, or (when applied) the context has no ``features``.
+      ValueError: if a micro-batch is below 1, or (when applied) the network gives logits alone.
 
     Reference: Zhao, Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
 
     >>> from jdd.matching import Batch, Context, Pair, value_of
     >>> batch = Batch(jnp.ones((4, 2)), jnp.zeros(4, int))
-    >>> features = lambda w, x: ((), x @ w)
-    >>> context = Context(lambda w, x: x, jnp.ones((2, 3)), jax.random.key(0), features=features)
+    >>> from jdd.network_output import Output
+    >>> network = lambda w, x: Output(x, (), x @ w)
+    >>> context = Context(network, jnp.ones((2, 3)), jax.random.key(0))
     >>> value_of(embeddings(), Pair(batch, batch), context).real.values.shape
     (4, 3)
     """
-    given = MicroBatches.checked(real_micro_batch, synthetic_micro_batch)
+    micro_batches = MicroBatches.checked(real_micro_batch, synthetic_micro_batch)
 
     def apply(pair: Pair, context: Context) -> Pair:
-        features = features_of(context)
-
         def embed(images: Array) -> Array:
-            return features(context.params, images)[1]
+            return context.features(context.params, images)[1]
 
         def side(batch: Batch, function: Any, micro_batch: int) -> Embedded:
             return Embedded(_streamed(function, batch.images, micro_batch), batch.weights)
 
         size = default_forward_batch()
-        real_size, synthetic_size = given.sizes(pair, context.coupled, real=size, synthetic=size)
+        real_size, synthetic_size = micro_batches.sizes(pair, context.coupled, real=size, synthetic=size)
         real = side(pair.real, embed, real_size)
         recomputed = jax.checkpoint(embed, prevent_cse=False)
         synthetic = side(pair.synthetic, recomputed, synthetic_size)
@@ -76,6 +78,7 @@ def embeddings(
     return stateless(apply)
 
 
+@register
 def joint_embeddings() -> Stage:
     """The embeddings of all classes from one pass over each side, for networks with BatchNorm.
 
@@ -87,26 +90,24 @@ def joint_embeddings() -> Stage:
       ``[C, n, d]``.
 
     Raises:
-      ValueError: when applied, if the context has no ``features``.
+      ValueError: when applied, if the network gives logits alone.
 
     Reference: the code of DM (Zhao, Bilen, WACV 2023) for networks with BatchNorm.
 
     >>> from jdd.matching import Batch, Context, Pair, value_of
     >>> batch = Batch(jnp.ones((3, 4, 2)), jnp.zeros((3, 4), int))
-    >>> features = lambda w, x: ((), (x - x.mean(0)) @ w)
-    >>> context = Context(lambda w, x: x, jnp.ones((2, 5)), jax.random.key(0), features=features)
+    >>> from jdd.network_output import Output
+    >>> network = lambda w, x: Output(x, (), (x - x.mean(0)) @ w)
+    >>> context = Context(network, jnp.ones((2, 5)), jax.random.key(0))
     >>> value_of(joint_embeddings(), Pair(batch, batch), context).real.values.shape
     (3, 4, 5)
     """
 
     def apply(pair: Pair, context: Context) -> Pair:
-        features = features_of(context)
-
         def side(batch: Batch) -> Embedded:
             classes, n = batch.images.shape[:2]
-            embedding = features(context.params, batch.images.reshape(-1, *batch.images.shape[2:]))[
-                1
-            ]
+            flat = batch.images.reshape(-1, *batch.images.shape[2:])
+            embedding = context.features(context.params, flat)[1]
             return Embedded(embedding.reshape(classes, n, -1), batch.weights)
 
         return Pair(side(pair.synthetic), lax.stop_gradient(side(pair.real)))
@@ -114,6 +115,7 @@ def joint_embeddings() -> Stage:
     return stateless(apply)
 
 
+@register
 def batch_mean() -> Stage:
     """Replaces both sides of a pair of `Embedded` by their weighted means ``[d]``.
 
@@ -132,19 +134,17 @@ def batch_mean() -> Stage:
     return stateless(lambda pair, context: Pair(mean(pair.synthetic), mean(pair.real)))
 
 
+@register
+def mean_embedding() -> Stage:
+    """``losses.mean_embedding`` as a stage on a class-stacked pair of `Embedded`."""
+    return stateless(
+        lambda pair, context: losses.mean_embedding(pair.synthetic.values, pair.real.values)
+    )
+
+
 def default_forward_batch() -> int:
     """Images at a time where only the forward pass of the real side counts."""
     return 32 if jax.default_backend() == "cpu" else 1024
-
-
-def features_of(context: Context) -> Any:
-    """The network's ``features``, or a ``ValueError`` that says how to give them."""
-    if context.features is None:
-        raise ValueError(
-            "this objective looks inside the network: "
-            "Context(..., features=...), features(params, images) -> (taps, embedding)"
-        )
-    return context.features
 
 
 def _streamed(function: Any, images: Array, micro_batch: int) -> Array:
@@ -154,5 +154,5 @@ def _streamed(function: Any, images: Array, micro_batch: int) -> Array:
         raise ValueError("cannot embed an empty batch")
     if n <= micro_batch:
         return function(images)
-    found = lax.map(function, parts_of(images, jnp.ones(n), micro_batch)[0])
-    return found.reshape(-1, found.shape[-1])[:n]
+    embedded = lax.map(function, parts_of(images, jnp.ones(n), micro_batch)[0])
+    return embedded.reshape(-1, embedded.shape[-1])[:n]

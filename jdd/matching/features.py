@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jdd import losses
+from jdd.choice import register
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
-from jdd.matching.embeddings import default_forward_batch, features_of
+from jdd.matching.embeddings import default_forward_batch
 from jdd.matching.per_class import OneOfAll
 from jdd.streaming import MicroBatches, parts_of
 
@@ -31,6 +32,7 @@ class Features(NamedTuple):
     weights: Array | None
 
 
+@register
 def features(
     *, real_micro_batch: int | None = None, synthetic_micro_batch: int | None = None
 ) -> Stage:
@@ -52,26 +54,27 @@ def features(
       A stage from ``Pair(Batch, Batch)`` to ``Pair(Features, Features)``.
 
     Raises:
-      ValueError: if a micro-batch is below 1, or (when applied) the context has no ``features``.
+      ValueError: if a micro-batch is below 1, or (when applied) the network gives logits alone.
 
     Reference: CAFE (Wang et al., CVPR 2022). Deviation: its code keeps all activations of the real
     images and differentiates through them, to no effect on the synthetic ones.
 
     >>> from jdd.matching import Batch, Context, Pair, value_of
     >>> batch = Batch(jnp.ones((4, 2)), jnp.zeros(4, int))
-    >>> network = lambda w, x: ((x,), x @ w)
-    >>> context = Context(lambda w, x: x, jnp.ones((2, 3)), jax.random.key(0), features=network)
+    >>> from jdd.network_output import Output
+    >>> network = lambda w, x: Output(x, (x,), x @ w)
+    >>> context = Context(network, jnp.ones((2, 3)), jax.random.key(0))
     >>> [mean.shape for mean in value_of(features(), Pair(batch, batch), context).real.means]
     [(2,), (3,)]
     """
-    given = MicroBatches.checked(real_micro_batch, synthetic_micro_batch)
+    micro_batches = MicroBatches.checked(real_micro_batch, synthetic_micro_batch)
 
     def apply(pair: Pair, context: Context) -> Pair:
-        function, size = features_of(context), default_forward_batch()
-        real_size, synthetic_size = given.sizes(pair, context.coupled, real=size, synthetic=size)
+        size = default_forward_batch()
+        real_size, synthetic_size = micro_batches.sizes(pair, context.coupled, real=size, synthetic=size)
 
         def part(images: Array, weights: Array) -> tuple[tuple[Array, ...], Array]:
-            taps, embedding = function(context.params, images)
+            taps, embedding = context.features(context.params, images)
             sums = tuple(jnp.tensordot(weights, tap, 1) for tap in (*taps, embedding))
             return sums, embedding
 
@@ -83,12 +86,29 @@ def features(
     return stateless(apply)
 
 
-def feature_alignment(weights: Sequence[float] | Callable[[int], Sequence[float]]) -> Stage:
+def cafe_layer_weights(count: int) -> tuple[float, ...]:
+    """CAFE's weights for any number of layers, the embedding counted as the last.
+
+    The authors give them for ConvNet-3, where the embedding is the last of four taps once more. For
+    other networks: 1 for the last three, 0.1 for those before.
+
+    Args:
+      count: taps of the network, plus one for its embedding.
+
+    >>> cafe_layer_weights(5)
+    (0.1, 0.1, 1.0, 1.0, 1.0)
+    """
+    deep = min(count, 3)
+    return (0.1,) * (count - deep) + (1.0,) * deep
+
+
+@register
+def feature_alignment(weights: Sequence[float] | None = None) -> Stage:
     """The part of one class in ``losses.feature_alignment``, for ``each_against_all``.
 
     Args:
-      weights: one for each tap of the network, and last for its embedding; or ``weights(count)``,
-        which makes so many.
+      weights: one for each tap of the network, and last for its embedding; None for
+        `cafe_layer_weights`.
 
     Returns:
       A stage from ``Pair(OneOfAll, Features)`` to a scalar.
@@ -103,12 +123,13 @@ def feature_alignment(weights: Sequence[float] | Callable[[int], Sequence[float]
         synthetic, features = _seen("feature_alignment", pair)
         sides = synthetic.own, features
         syn, real = ([mean[None, None] for mean in side.means] for side in sides)
-        chosen = weights(len(syn)) if callable(weights) else weights
-        return losses.feature_alignment(syn, real, chosen)
+        layer_weights = cafe_layer_weights(len(syn)) if weights is None else weights
+        return losses.feature_alignment(syn, real, layer_weights)
 
     return stateless(apply)
 
 
+@register
 def discrimination() -> Stage:
     """The part of one class in ``losses.discrimination``, for ``each_against_all``.
 

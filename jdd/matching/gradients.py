@@ -10,13 +10,17 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jdd import losses
+from jdd.choice import register, register_function
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
 from jdd.streaming import MicroBatches, parts_of, varying_as
 
 Loss = Callable[[Array, Array], Array]
 
+register_function("losses.cross_entropy", losses.cross_entropy)
 
+
+@register
 def gradients(
     *,
     loss: Loss = losses.cross_entropy,
@@ -53,10 +57,10 @@ def gradients(
     [[-0.5  0.5]
      [-0.5  0.5]]
     """
-    given = MicroBatches.checked(real_micro_batch, synthetic_micro_batch)
+    micro_batches = MicroBatches.checked(real_micro_batch, synthetic_micro_batch)
 
     def apply(pair: Pair, context: Context) -> Pair:
-        real_size, synthetic_size = given.sizes(
+        real_size, synthetic_size = micro_batches.sizes(
             pair,
             context.coupled,
             real=default_micro_batch("real"),

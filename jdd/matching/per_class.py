@@ -10,26 +10,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
+from jdd.choice import register
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, is_scalar
 from jdd.streaming import Over, check_over, mapped, mapped_and_summed, summed
 
 
+@register
 def per_class(stage: Stage, *, over_classes: Over = None) -> Stage:
     r"""Applies a stage to each class of a class-stacked pair, each with a key of its own.
 
     A stage that ends in a scalar is *separable*: the result is :math:`\sum_c d_c`, and the
     derivative is computed class by class within the forward pass, so that memory does not grow with
     the number of classes. It exists for what is floating on the synthetic side (images, soft labels,
-    weights), to first order; with respect to the network's parameters and the real side it is zero
-    by definition. Otherwise the results are stacked along
-    a leading class axis, and are differentiable as usual.
+    weights), also to second order (the Hessian in the images is exact). A derivative with respect
+    to the network's parameters or the real side raises a ``ValueError``: apply
+    ``jax.lax.stop_gradient`` to them first. A stage that does not end in a scalar is not separable:
+    its results are stacked along a leading class axis and are differentiable as usual.
 
     Args:
       stage: sees ``Pair(Batch, Batch)`` of one class. Must be stateless.
-      over_classes: "map", "vmap", or an int for that many classes at a time; None for "map"
-        (``jdd.streaming``).
+      over_classes: "map", "vmap", or an int for that many classes at a time; None for that of the
+        context, by default "map" (``jdd.streaming``).
 
     Returns:
       A stage on a pair of class-stacked batches; the real side may be a ``jdd.data.Draw``, whose
@@ -62,16 +66,18 @@ def per_class(stage: Stage, *, over_classes: Over = None) -> Stage:
         rest = (pair.real, context)
         shape = jax.eval_shape(one, jnp.int32(0), pair.synthetic.of_class(0), (), rest)
         if is_scalar(shape):
-            return _separable(one, classes, over_classes, pair.synthetic, (), rest), state
+            over = over_classes or context.over_classes
+            return _separable(one, classes, over, pair.synthetic, (), rest), state
 
         def each(c: Array) -> Any:
             return one(c, pair.synthetic.of_class(c), (), rest)
 
-        return mapped(each, classes, over_classes), state
+        return mapped(each, classes, over_classes or context.over_classes), state
 
     return Stage(stage.init, apply)
 
 
+@register
 def collective(stage: Stage, *, over_classes: Over = None) -> Stage:
     r"""The mean over classes of what a stage makes of each: DCC's *collective* signal.
 
@@ -114,7 +120,8 @@ def collective(stage: Stage, *, over_classes: Over = None) -> Stage:
             sides = Pair(pair.synthetic.of_class(c), pair.real.of_class(c))
             return stage.apply(sides, state, context.fold(c))[0]
 
-        total = summed(jax.checkpoint(one, prevent_cse=False), classes, over_classes)
+        over = over_classes or context.over_classes
+        total = summed(jax.checkpoint(one, prevent_cse=False), classes, over)
         return jax.tree.map(lambda x: x / classes.size, total), state
 
     return Stage(stage.init, apply)
@@ -134,6 +141,7 @@ class OneOfAll(NamedTuple):
     index: Array
 
 
+@register
 def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = None) -> Stage:
     r"""Real classes one by one, each against the synthetic sides of all, summed.
 
@@ -142,8 +150,7 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
     First ``stage`` is applied to the synthetic sides, then to one real class at a time; both meet the
     same keys, so that a siamese augmentation is one. The derivative is accumulated within
     the loop over real classes: of the real side one class is in memory at a time. It exists for what is
-    floating on the synthetic side, to first order; with respect to the network's parameters and the
-    real side it is zero by definition. (With classes over devices, under ``shard_map``, all classes
+    floating on the synthetic side, as in `per_class`. (With classes over devices, under ``shard_map``, all classes
     are those of the device.)
 
     Args:
@@ -172,8 +179,7 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
 
     def apply(pair: Pair, state: Any, context: Context) -> tuple[Any, Any]:
         of_stage, of_objective = state
-        context = dataclasses.replace(context, params=lax.stop_gradient(context.params))
-        classes = _classes(pair)
+        classes, over = _classes(pair), over_classes or context.over_classes
 
         # Called twice, for one side each: the compiler takes the other one out.
         def sides(c: Array, pair: Pair, context: Context) -> Pair:
@@ -191,9 +197,10 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
                 raise ValueError("each_against_all needs an objective that ends in a scalar")
             return value
 
-        synthetic = mapped(lambda c: sides(c, pair, context).synthetic, classes, over_classes)
-        rest = lax.stop_gradient(pair), context
-        return _separable(one, classes, over_classes, synthetic, synthetic, rest), state
+        synthetic = mapped(lambda c: sides(c, pair, context).synthetic, classes, over)
+        # The synthetic side is constant where only the real side is computed.
+        rest = pair._replace(synthetic=lax.stop_gradient(pair.synthetic)), context
+        return _separable(one, classes, over, synthetic, synthetic, rest), state
 
     def init(key: Array) -> tuple[Any, Any]:
         return stage.init(jax.random.fold_in(key, 0)), objective.init(jax.random.fold_in(key, 1))
@@ -251,7 +258,14 @@ def _separable(
         return mapped(each, classes, over_classes).sum()
 
     def forward(own_moving: Any, moving: Any, others: Any) -> tuple[Array, Any]:
-        own_fixed, fixed, rest = others
+        if any(argument.perturbed for argument in jax.tree.leaves(others, is_leaf=_is_primal)):
+            raise ValueError(
+                "this objective has no derivative with respect to the network's parameters or the real "
+                "side: apply jax.lax.stop_gradient to them, or do not end the stage in a scalar"
+            )
+        own_moving, moving, (own_fixed, fixed, rest) = jax.tree.map(
+            lambda argument: argument.value, (own_moving, moving, others), is_leaf=_is_primal
+        )
 
         def value_and_gradient(c: Array) -> tuple[Any, Any]:
             mine, mine_fixed = of_class(c, own_moving, own_fixed)
@@ -266,12 +280,18 @@ def _separable(
         )
         return values.sum(), (own_gradient, gradient)
 
-    def backward(gradients: Any, cotangent: Array) -> tuple[Any, Any, None]:
+    def backward(gradients: Any, cotangent: Any) -> tuple[Any, Any, None]:
+        if isinstance(cotangent, SymbolicZero):
+            cotangent = jnp.zeros(cotangent.shape, cotangent.dtype)
         own_gradient, gradient = jax.tree.map(lambda g: cotangent * g, gradients)
         return own_gradient, gradient, None
 
-    total.defvjp(forward, backward)
+    total.defvjp(forward, backward, symbolic_zeros=True)
     return total(own_moving, moving, (own_fixed, fixed, rest))
+
+
+def _is_primal(x: Any) -> bool:
+    return isinstance(x, CustomVJPPrimal)
 
 
 def _floating(tree: Any) -> tuple[list[Array], list[Array], Callable[[Any, Any], Any]]:

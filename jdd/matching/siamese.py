@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from jdd.augment import DSARatios, dsa
-from jdd.augment.dsa import parse_strategy
+from jdd.augment import DSARatios, dsa, parse_strategy
+from jdd.choice import register
 from jdd.matching.base import Context, Pair, Stage, stateless
 
 
-def siamese(strategy: str, *, ratios: DSARatios | None = None) -> Stage:
+@register
+def siamese(strategy: str | None = None, *, ratios: DSARatios | None = None) -> Stage:
     """Augments the synthetic and the real batch alike: one key, one op, one parameter set.
 
     Args:
       strategy: ops separated by "_", for example "color_crop_cutout_flip_scale_rotate"; "none" for
-        no augmentation.
+        no augmentation; None for the augmentation of the context, which is the recipe's.
       ratios: strengths of the ops; None for the paper's.
 
     Returns:
       A stage from a pair of batches to a pair of batches. Inside ``per_class`` every class draws
-      its own op.
+      an op of its own.
 
     Raises:
-      ValueError: if the strategy names an unknown op.
+      ValueError: if the strategy names an unknown op, or (when applied) the context's augmentation
+        cannot be siamese.
 
     Reference: Zhao, Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML
-    2021.
+    2021, https://arxiv.org/abs/2102.08259.
 
     >>> import jax, jax.numpy as jnp
     >>> from jdd.matching import Batch, value_of
@@ -33,14 +35,19 @@ def siamese(strategy: str, *, ratios: DSARatios | None = None) -> Stage:
     >>> bool((a.images == b.images).all())
     True
     """
-    parse_strategy(strategy)
-    ratios = ratios or DSARatios()
+    if strategy is not None:
+        parse_strategy(strategy)
 
     def apply(pair: Pair, context: Context) -> Pair:
-        def augmented(batch):
-            images = dsa(context.key, batch.images, strategy, siamese=True, ratios=ratios)
-            return batch._replace(images=images)
+        augment = context.augment.siamese
+        if strategy is not None:
 
-        return Pair(augmented(pair.synthetic), augmented(pair.real))
+            def augment(key, images):
+                return dsa(key, images, strategy, siamese=True, ratios=ratios or DSARatios())
+
+        elif augment is None:
+            raise ValueError(f"{context.augment} cannot be siamese: it draws parameters per image")
+        sides = (b._replace(images=augment(context.key, b.images)) for b in pair)
+        return Pair(*sides)
 
     return stateless(apply)

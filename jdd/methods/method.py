@@ -5,97 +5,83 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array
 
-from jdd.data.table import ClassTable
-from jdd.nn.model import Variables
+from jdd.data import Batch, Data
+from jdd.methods.motion import Net
+from jdd.methods.recipe import Recipe
+from jdd.nn import Model
+from jdd.synthetic import Statistics
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["synthetic", "optimizer", "objective", "network", "key", "step"],
+    data_fields=[
+        *("synthetic", "optimizer", "objective", "sampler", "network", "statistics"),
+        *("loss", "key", "step", "updates"),
+    ],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
-class MatchingState:
+class State:
     """Everything a run is, so that saving it is saving the run.
 
     Attributes:
       synthetic: parameters of the synthetic set.
       optimizer: state of the optimiser that moves them (its momentum persists across networks).
       objective: state of the objective's stages.
-      network: variables of the current network.
+      sampler: state of the sampler.
+      network: the current network, with what lives as long as it and as long as the run.
+      statistics: mean and std of the real set, so that decoding needs no table.
+      loss: of the last update.
       key: typed PRNG key of the run, never changed: every step folds its number into it.
       step: int32, steps done.
+      updates: int32, updates of the synthetic set so far; fewer than steps where queries replaced a
+        network before it had all its updates.
     """
 
     synthetic: Any
     optimizer: Any
     objective: Any
-    network: Variables
+    sampler: Any
+    network: Net
+    statistics: Statistics
+    loss: Array
     key: Array
     step: Array
+    updates: Array
 
 
 class Metrics(NamedTuple):
-    """What a step reports: ``loss``, the matching loss, per class where it is a sum over classes."""
+    """What a step reports.
+
+    Attributes:
+      loss: the value of the objective before the update; that of the last update where a step has
+        none.
+    """
 
     loss: Array
 
 
-class Schedule(Protocol):
-    """How long a run is: ``Loops``, or ``QueryRule`` for networks that decide themselves."""
-
-    @property
-    def networks(self) -> int:
-        """K, how many fresh random networks are visited."""
-        ...
-
-    @property
-    def steps_per_network(self) -> int:
-        """Steps of the method on each network."""
-        ...
-
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole run."""
-        ...
-
-    @property
-    def unit(self) -> str:
-        """What one step is, for reports."""
-        ...
-
-    def describe(self) -> str:
-        """One line for reports."""
-        ...
-
-
-def _steps(state: Any) -> int:
-    return int(state.step)
-
-
 class Method(NamedTuple):
-    """A method as two pure functions.
+    """A recipe on a model, as pure functions. `jdd.methods.build` makes it.
 
     Attributes:
-      name: of the method.
-      init: ``init(key, table) -> state``.
-      step: ``step(state, table) -> (state, metrics)``.
-      decode: ``decode(state) -> (images [C, m, H, W, ch], labels [C, m])``.
-      loops: how long a run is; ``loops.total_steps`` steps are a whole one.
-      updates: ``updates(state) -> int``, image updates so far, where a step need not be one.
-      summary: ``summary(state) -> {name: number}``, what a run reports of its schedule besides; None
-        where there is nothing to say.
+      recipe: the choices.
+      model: the network that is matched on.
+      init: ``init(key, data) -> state``.
+      step: ``step(state, data) -> (state, metrics)``; `Recipe.total_steps` of them are a whole run.
+      decode: ``decode(state) -> Batch``, class-stacked and normalised: images ``[C, n, V, H, W, ch]``
+        with V variants of each, labels ``[C, n]`` or probabilities ``[C, n, K]``.
+      summary: ``summary(state) -> {name: number}`` of how long networks lasted; empty where that is fixed.
     """
 
-    name: str
-    init: Callable[[Array, ClassTable], Any]
-    step: Callable[[Any, ClassTable], tuple[Any, Metrics]]
-    decode: Callable[[Any], tuple[Array, Array]]
-    loops: Schedule
-    updates: Callable[[Any], int] = _steps
-    summary: Callable[[Any], dict[str, float]] | None = None
+    recipe: Recipe
+    model: Model
+    init: Callable[[Array, Data], State]
+    step: Callable[[State, Data], tuple[State, Metrics]]
+    decode: Callable[[State], Batch]
+    summary: Callable[[State], dict[str, float]]

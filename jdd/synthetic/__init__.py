@@ -2,7 +2,16 @@
 
 from jdd.synthetic.coreset import herding as herding
 from jdd.synthetic.coreset import k_centre as k_centre
+from jdd.synthetic.initial import Initial as Initial
+from jdd.synthetic.initial import from_noise as from_noise
+from jdd.synthetic.initial import from_real as from_real
 from jdd.synthetic.initial import noise as noise
 from jdd.synthetic.initial import real as real
 from jdd.synthetic.parametrisation import Parametrisation as Parametrisation
+from jdd.synthetic.parametrisation import Statistics as Statistics
+from jdd.synthetic.parametrisation import all_variants as all_variants
+from jdd.synthetic.parametrisation import class_labels as class_labels
+from jdd.synthetic.parametrisation import flat as flat
+from jdd.synthetic.parametrisation import from_space as from_space
+from jdd.synthetic.parametrisation import one_variant as one_variant
 from jdd.synthetic.parametrisation import pixels as pixels

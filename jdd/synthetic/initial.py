@@ -1,12 +1,30 @@
-"""Where synthetic images start: at noise, or at real images."""
+"""Where synthetic images start: at noise, at random real images, or at real images that stand for their class."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import jax
+import jax.numpy as jnp
 from jax import Array
 
+from jdd.choice import Choice, register
 from jdd.data.table import ClassTable, draw_indices, take
+from jdd.nn import Model
 from jdd.validation import at_least
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Initial(Choice):
+    """The images that a parametrisation starts from.
+
+    Attributes:
+      images: ``images(key, table, model, n) -> float32 [C, n, H, W, ch]``, normalised; ``model`` is the
+        network that is matched on, for those that choose by its features.
+    """
+
+    images: Callable[[Array, ClassTable, Model, int], Array]
 
 
 def noise(key: Array, table: ClassTable, ipc: int) -> Array:
@@ -23,7 +41,7 @@ def noise(key: Array, table: ClassTable, ipc: int) -> Array:
     Raises:
       ValueError: if ipc is below 1.
 
-    Reference: Zhao, Mopuri, Bilen, ICLR 2021.
+    Reference: Zhao, Mopuri, Bilen, ICLR 2021, https://arxiv.org/abs/2006.05929.
 
     >>> import numpy as np
     >>> from jdd.data import Split, class_table
@@ -32,7 +50,8 @@ def noise(key: Array, table: ClassTable, ipc: int) -> Array:
     (2, 3, 8, 8, 1)
     """
     at_least("ipc", ipc, 1)
-    return jax.random.normal(key, (table.count.shape[0], ipc, *table.images.shape[1:]))
+    shape = (table.num_classes, ipc, *table.images.shape[1:])
+    return jax.random.normal(key, shape, jnp.float32)
 
 
 def real(key: Array, table: ClassTable, ipc: int) -> Array:
@@ -49,7 +68,7 @@ def real(key: Array, table: ClassTable, ipc: int) -> Array:
     Raises:
       ValueError: if a class has fewer than ipc images, or ipc is below 1.
 
-    Reference: Zhao, Bilen, ICML 2021.
+    Reference: Zhao, Bilen, ICML 2021, https://arxiv.org/abs/2102.08259.
 
     >>> import numpy as np
     >>> from jdd.data import Split, class_table
@@ -62,3 +81,23 @@ def real(key: Array, table: ClassTable, ipc: int) -> Array:
             f"ipc must be between 1 and the smallest class ({table.smallest}), got {ipc}"
         )
     return take(table, draw_indices(key, table, ipc)[0])
+
+
+@register
+def from_noise() -> Initial:
+    """Starts at `noise`.
+
+    >>> from_noise()
+    from_noise()
+    """
+    return Initial(lambda key, table, model, n: noise(key, table, n))
+
+
+@register
+def from_real() -> Initial:
+    """Starts at random `real` images.
+
+    >>> from_real() == from_real()
+    True
+    """
+    return Initial(lambda key, table, model, n: real(key, table, n))

@@ -1,0 +1,110 @@
+"""Augmentations as values of a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from jax import Array
+
+from jdd.augment.dc import DC_OPS, DC_STRATEGY, dc_augment
+from jdd.augment.dsa import STRATEGY, dsa, parse_strategy
+from jdd.choice import Choice, register
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Augmentation(Choice):
+    """What images go through before a network sees them.
+
+    Attributes:
+      per_sample: ``per_sample(key, batch) -> batch`` for training: each image has parameters of its
+        own, and labels may change too (CutMix). The batch is a ``jdd.data.Batch``.
+      siamese: ``siamese(key, images) -> images`` for matching: one parameter set, which depends on
+        the key alone, for the whole batch; None where the augmentation cannot be siamese.
+      name: "none", "dsa", "dc" or a name of the user's.
+      strategy: its ops joined by "_"; empty for none.
+    """
+
+    per_sample: Callable[[Array, Any], Any]
+    siamese: Callable[[Array, Array], Array] | None
+    name: str
+    strategy: str = ""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether images stay as they are."""
+        return self.name == "none"
+
+
+def of_images(function: Callable[[Array, Array], Array]) -> Callable[[Array, Any], Any]:
+    """``(key, batch) -> batch`` from ``(key, images) -> images``: labels and weights stay."""
+    return lambda key, batch: batch._replace(images=function(key, batch.images))
+
+
+@register
+def no_augmentation() -> Augmentation:
+    """Leaves images as they are.
+
+    >>> no_augmentation().is_none
+    True
+    """
+    return Augmentation(lambda key, batch: batch, lambda key, images: images, "none")
+
+
+@register
+def dsa_augmentation(strategy: str = STRATEGY) -> Augmentation:
+    """DSA: one op per call, drawn from the strategy (``jdd.augment.dsa``).
+
+    Args:
+      strategy: ops of color, crop, cutout, flip, scale, rotate, joined by "_".
+
+    Raises:
+      ValueError: if the strategy names an unknown op, or none (use `no_augmentation`).
+
+    Reference: Zhao, Bilen, ICML 2021, https://arxiv.org/abs/2102.08259.
+
+    >>> dsa_augmentation("crop_flip").strategy
+    'crop_flip'
+    """
+    if not parse_strategy(strategy):
+        raise ValueError("dsa_augmentation needs at least one op; no_augmentation() has none")
+    return Augmentation(
+        of_images(lambda key, images: dsa(key, images, strategy, siamese=False)),
+        lambda key, images: dsa(key, images, strategy, siamese=True),
+        "dsa",
+        strategy,
+    )
+
+
+@register
+def dc_augmentation(strategy: str = DC_STRATEGY) -> Augmentation:
+    """DC's evaluation augmentation: one op per image (``jdd.augment.dc_augment``); never siamese.
+
+    Args:
+      strategy: ops of crop, scale, rotate, noise, joined by "_".
+
+    Raises:
+      ValueError: if the strategy names an unknown op, or none.
+
+    Reference: the code of Zhao, Mopuri, Bilen, ICLR 2021, https://arxiv.org/abs/2006.05929.
+
+    >>> dc_augmentation().strategy
+    'crop_scale_rotate'
+    """
+    if not parse_strategy(strategy, DC_OPS):
+        raise ValueError("dc_augmentation needs at least one op; no_augmentation() has none")
+    per_sample = of_images(lambda key, images: dc_augment(key, images, strategy))
+    return Augmentation(per_sample, None, "dc", strategy)
+
+
+def dsa_or_none(strategy: str) -> Augmentation:
+    """`dsa_augmentation`, or `no_augmentation` for the strategy "none".
+
+    Raises:
+      ValueError: if the strategy names an unknown op.
+
+    >>> dsa_or_none("none")
+    no_augmentation()
+    """
+    return dsa_augmentation(strategy) if parse_strategy(strategy) else no_augmentation()

@@ -1,0 +1,257 @@
+"""Choices: values of a recipe that record how they were made, so that they print, compare and serialise.
+
+A stage, a sampler or a parametrisation is a handful of functions, and functions neither compare nor
+serialise. A factory decorated with `register` therefore returns its value together with an
+`Expression`: the name of the factory and its arguments. Two values with equal expressions are equal,
+``str`` gives the call that makes the value, and ``to_json`` and ``from_json`` carry it to a file and
+back. A value made without a registered factory works everywhere; it equals only itself, and
+saving it raises a ``ValueError``.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from jdd.validation import did_you_mean, one_of
+
+P = ParamSpec("P")
+T = TypeVar("T", bound="Choice")
+
+FACTORIES: dict[str, Callable[..., Choice]] = {}
+"""Every registered factory, by name."""
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""Plain functions that may be arguments of a factory, such as ``losses.cross_entropy``, by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Expression:
+    """The call that made a value.
+
+    Attributes:
+      name: of the registered factory.
+      arguments: name and value of every argument, defaults included, in the order of the signature.
+    """
+
+    name: str
+    arguments: tuple[tuple[str, Any], ...]
+
+    def __str__(self) -> str:
+        parameters = inspect.signature(FACTORIES[self.name]).parameters
+        parts = []
+        for name, value in self.arguments:
+            parameter = parameters.get(name)
+            if parameter is not None and parameter.kind is parameter.VAR_POSITIONAL:
+                parts += [_text(item) for item in value]
+            elif parameter is None or value != parameter.default:
+                is_first = parameter is not None and name == next(iter(parameters))
+                parts.append(_text(value) if is_first else f"{name}={_text(value)}")
+        return f"{self.name}({', '.join(parts)})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Choice:
+    """A value of a recipe.
+
+    Attributes:
+      expression: the call that made it; None where no registered factory did.
+    """
+
+    expression: Expression | None = dataclasses.field(default=None, kw_only=True)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        if self.expression is None or other.expression is None:
+            return self is other
+        return self.expression == other.expression
+
+    def __hash__(self) -> int:
+        return id(self) if self.expression is None else hash(self.expression)
+
+    def __repr__(self) -> str:
+        return f"<unregistered {type(self).__name__}>" if self.expression is None else str(self.expression)
+
+    def to_json(self) -> dict[str, Any]:
+        """The expression as JSON; the inverse is `from_json`.
+
+        Raises:
+          ValueError: if the value, or an argument of it, was not made by a registered factory.
+        """
+        return _to_json(self, type(self).__name__)
+
+
+def register(factory: Callable[P, T], name: str = "") -> Callable[P, T]:
+    """Decorates a factory, so that what it makes can be compared, printed and saved by its name.
+
+    The name is that of the function unless another is given. Arguments may be numbers, texts, None, tuples, other choices,
+    and functions that `register_function` knows.
+
+    Raises:
+      ValueError: if another factory has this name.
+
+    >>> from jdd.data import Sampler, uniform
+    >>> @register
+    ... def first_images(n: int) -> Sampler:
+    ...     return dataclasses.replace(uniform(n))
+    >>> first_images(3), first_images(3) == first_images(n=3), first_images(3) == first_images(4)
+    (first_images(3), True, False)
+    """
+    name, signature = name or factory.__name__, inspect.signature(factory)
+    registered = FACTORIES.get(name)
+    if registered is not None and registered.__module__ != factory.__module__:
+        raise ValueError(f"the name {name!r} is taken by a factory of {registered.__module__}")
+
+    def record(args: Any, kwargs: Any) -> T:
+        value = factory(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments: list[tuple[str, Any]] = []
+        for key, argument in bound.arguments.items():
+            is_group = signature.parameters[key].kind is inspect.Parameter.VAR_KEYWORD
+            arguments += argument.items() if is_group else [(key, _frozen(argument))]
+        expression = Expression(name, tuple(arguments))
+        try:
+            hash(expression)
+        except TypeError:  # an array, for example
+            return dataclasses.replace(value, expression=None)
+        return dataclasses.replace(value, expression=expression)
+
+    def make(*args: P.args, **kwargs: P.kwargs) -> T:
+        return record(args, kwargs)
+
+    # With the globals of the factory's module, where doctest looks for examples.
+    place = types.FunctionType(make.__code__, factory.__globals__, name, None, make.__closure__)
+    make = functools.wraps(factory)(place)
+    FACTORIES[name] = make
+    return make
+
+
+def register_function(name: str, function: Callable[..., Any]) -> None:
+    """Lets a plain function be an argument of a registered factory, saved by this name."""
+    FUNCTIONS[name] = function
+
+
+def from_json(content: Any) -> Any:
+    """The value that ``to_json`` described.
+
+    Args:
+      content: JSON; lists become tuples.
+
+    Raises:
+      ValueError: for an unknown name, or arguments that the factory does not take.
+
+    >>> from jdd import data
+    >>> from_json(data.uniform(8).to_json())
+    uniform(8)
+    """
+    if isinstance(content, Mapping):
+        if "function" in content:
+            return FUNCTIONS[one_of("function", content["function"], FUNCTIONS)]
+        if "choice" not in content:
+            raise ValueError(f"a choice must have the entry 'choice', got {sorted(content)}")
+        arguments = {name: from_json(value) for name, value in content.items() if name != "choice"}
+        return _made(content["choice"], [], arguments)
+    if isinstance(content, list | tuple):
+        return tuple(from_json(item) for item in content)
+    return content
+
+
+def parse(text: str) -> Any:
+    """The value of an expression in text form, such as ``uniform(n=64)``; a name alone is a call.
+
+    Only registered names, numbers, texts, None, True, False and tuples are read; nothing is run.
+
+    Raises:
+      ValueError: one line that names what cannot be read.
+
+    >>> from jdd import matching
+    >>> parse("chain(siamese('crop'), gradients)") == matching.chain(
+    ...     matching.siamese("crop"), matching.gradients()
+    ... )
+    True
+    """
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise ValueError(f"cannot read {text!r}: write NAME or NAME(ARGUMENT, NAME=VALUE)") from None
+    return _evaluated(node, text)
+
+
+def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
+    factory = FACTORIES[one_of("choice", name, FACTORIES)]
+    parameters = inspect.signature(factory).parameters
+    flexible = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for key in kwargs:
+        if key not in parameters and not flexible:
+            allowed = ", ".join(parameters) or "none"
+            raise ValueError(f"{name} has no argument {key!r}{did_you_mean(key, parameters)} (allowed: {allowed})")
+    for key, parameter in parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL and key in kwargs:
+            args = [*args, *kwargs.pop(key)]
+    try:
+        inspect.signature(factory).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from None
+    try:
+        return factory(*args, **kwargs)
+    except (TypeError, AttributeError) as error:  # an argument of another type
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _evaluated(node: ast.AST, text: str) -> Any:
+    match node:
+        case ast.Constant(value=None | bool() | int() | float() | str() as value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return -value
+        case ast.Tuple(elts=items) | ast.List(elts=items):
+            return tuple(_evaluated(item, text) for item in items)
+        case ast.Attribute() | ast.Name():
+            name = ast.unparse(node)
+            return FUNCTIONS[name] if name in FUNCTIONS else _made(name, [], {})
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+            values = [_evaluated(arg, text) for arg in args]
+            return _made(name, values, {str(k.arg): _evaluated(k.value, text) for k in keywords})
+    raise ValueError(f"cannot read {ast.unparse(node)!r} in {text!r}: it must be a number, a text or NAME(...)")
+
+
+def _to_json(value: Any, where: str) -> Any:
+    if isinstance(value, Choice):
+        if value.expression is None:
+            raise ValueError(
+                f"{where}: this {type(value).__name__} has no name, so it cannot be saved: "
+                "decorate the function that makes it with @jdd.register"
+            )
+        entries = {name: _to_json(v, f"{where}.{name}") for name, v in value.expression.arguments}
+        return {"choice": value.expression.name, **entries}
+    if isinstance(value, tuple):
+        return [_to_json(item, where) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if callable(value):
+        for name, function in FUNCTIONS.items():
+            if function is value:
+                return {"function": name}
+        raise ValueError(f"{where}: the function {value!r} has no name: use jdd.register_function")
+    raise ValueError(f"{where}: {value!r} cannot be saved")
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    return value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
+    if callable(value) and not isinstance(value, Choice):
+        return next((name for name, function in FUNCTIONS.items() if function is value), repr(value))
+    return repr(value)

@@ -1,0 +1,224 @@
+"""From a recipe to pure functions: the loop over networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jdd.data import ClassTable, Data, View
+from jdd.data.sampler import check_draw
+from jdd.matching import RESERVED_FOLD, Context, Pair
+from jdd.matching.base import is_scalar
+from jdd.methods.descend import descend
+from jdd.methods.method import Method, Metrics, State
+from jdd.methods.motion import Net, Round
+from jdd.methods.recipe import Recipe
+from jdd.nn import Model, stacked
+from jdd.synthetic import Statistics, all_variants, flat, into_space, one_variant
+
+
+def build(recipe: Recipe, model: Model) -> Method:
+    """A recipe on a network, as pure ``init`` and ``step``.
+
+    All randomness is the run's key folded with the step. A network has ``recipe.updates`` steps, each an
+    update of the synthetic set followed by the motion of the network (none after the last update,
+    unless the motion has one).
+
+    Args:
+      recipe: the choices.
+      model: the architecture that is matched on.
+
+    Returns:
+      The method.
+
+    Raises:
+      ValueError: if several networks per update are to be trained; from ``init``, if the table has other
+        classes or images than the network, a class without images, or the motion cannot serve the
+        run; from ``step``, if the objective does not end in a scalar.
+
+    Reference: Zhao, Mopuri, Bilen, ICLR 2021, https://arxiv.org/abs/2006.05929. Deviation: the original
+    visits K + 1 networks and evaluates before the last update; this loop visits K.
+
+    >>> import jdd
+    >>> from jdd import nn
+    >>> method = build(jdd.dm(ipc=2, data="digits"), nn.convnet(10, (8, 8, 1)))
+    >>> method.recipe.total_steps
+    200
+    """
+    if recipe.networks_per_update > 1:
+        if recipe.updates > 1:
+            raise ValueError(
+                "networks_per_update above 1 needs updates of 1: several networks are never trained, "
+                f"got {recipe.networks_per_update} and {recipe.updates}"
+            )
+        model = stacked(model, recipe.networks_per_update)
+    return Method(
+        recipe,
+        model,
+        functools.partial(_init, recipe, model),
+        functools.partial(_step, recipe, model),
+        lambda state: all_variants(recipe.synthetic, state.synthetic, state.statistics),
+        functools.partial(_summary, recipe),
+    )
+
+
+def _init(recipe: Recipe, model: Model, key: Array, data: Data) -> State:
+    table = _checked_table(model, data)
+    initial_key, network_key, objective_key, run_key = jax.random.split(key, 4)
+    synthetic = recipe.synthetic
+    # Copies: the state is donated to each dispatch, the table is not.
+    statistics = Statistics(jnp.array(table.mean), jnp.array(table.std))
+    images = recipe.initial.images(initial_key, table, model, recipe.ipc * synthetic.tiles)
+    images = into_space(synthetic.space, images, statistics)
+    params = synthetic.init(jax.random.fold_in(initial_key, RESERVED_FOLD), images)
+    shape = jax.eval_shape(lambda params: synthetic.decode(params, 0).images, params).shape
+    if shape[:1] + shape[2:] != (table.num_classes, *table.images.shape[1:]):
+        raise ValueError(
+            f"{synthetic} decodes to images {list(shape)}, but the real set has {table.num_classes} "
+            f"classes of images {list(table.images.shape[1:])}"
+        )
+    recipe.motion.check(model, table, recipe.networks, recipe.updates, shape[1])
+    return State(
+        synthetic=params,
+        optimizer=recipe.optimizer.transform.init(params),
+        objective=recipe.objective.init(objective_key),
+        sampler=recipe.sampler.init(jax.random.fold_in(run_key, RESERVED_FOLD), table),
+        network=Net(
+            *recipe.motion.begin(network_key, model, table),
+            recipe.motion.record(model, recipe.networks),
+        ),
+        statistics=statistics,
+        loss=jnp.float32(0),
+        key=run_key,
+        step=jnp.int32(0),
+        updates=jnp.int32(0),
+    )
+
+
+def _step(recipe: Recipe, model: Model, state: State, data: Data) -> tuple[State, Metrics]:
+    table, motion = data.table, recipe.motion
+    network, update = jnp.divmod(state.step, recipe.updates)
+    keys = jax.random.split(jax.random.fold_in(state.key, state.step), 6)
+
+    def fresh() -> Net:
+        return Net(*motion.begin(keys[0], model, table), state.network.record)
+
+    is_first = update == 0
+    net = fresh() if recipe.updates == 1 else lax.cond(is_first, fresh, lambda: state.network)
+    state = dataclasses.replace(state, network=net)
+
+    def updated() -> State:
+        after = _updated(recipe, model, keys[1:5], state, table, network, update)
+        round = Round(
+            model,
+            table,
+            lambda: flat(all_variants(recipe.synthetic, after.synthetic, after.statistics)),
+            recipe.augment,
+            recipe.networks,
+            recipe.updates,
+            network,
+            update,
+        )
+        moved = _moved(recipe, keys[5], after.network, round)
+        return dataclasses.replace(after, network=moved, updates=after.updates + 1)
+
+    if motion.is_done is None:
+        state = updated()
+    else:
+        state = lax.cond(motion.is_done(net), lambda: state, updated)
+    return dataclasses.replace(state, step=state.step + 1), Metrics(state.loss)
+
+
+def _updated(
+    recipe: Recipe,
+    model: Model,
+    keys: Array,
+    state: State,
+    table: ClassTable,
+    network: Array,
+    update: Array,
+) -> State:
+    """The state after one update of the synthetic set on the current network; counts no step."""
+    statistics_key, draw_key, match_key, decode_key = keys
+    policy, synthetic, net = recipe.norm_policy, recipe.synthetic, state.network
+    coupled = model.has_batch_stats and policy.coupled
+    if model.has_batch_stats:
+        net = net._replace(variables=policy.prepare(statistics_key, model, net.variables, table))
+    function, params = policy.bind(model, net.variables)
+    context = Context(
+        function,
+        params,
+        match_key,
+        state.step,
+        coupled=coupled,
+        augment=recipe.augment,
+        over_classes=recipe.over_classes,
+    )
+    view = View(function, params, state.updates, update, coupled)
+    real, sampler_state = recipe.sampler.draw(draw_key, state.sampler, table, view)
+    check_draw(real, table)
+
+    def loss(synthetic_params: Any) -> tuple[Array, Any]:
+        batch = one_variant(synthetic, synthetic_params, decode_key, state.statistics)
+        value, after = recipe.objective.apply(Pair(batch, real), state.objective, context)
+        if not is_scalar(value):
+            raise ValueError(f"the objective of {recipe.name} must end in a scalar, and does not")
+        return value, after
+
+    start, project = state.synthetic, synthetic.project
+    if project is not None and synthetic.projected == "network":
+        start = jax.tree.map(lambda p, x: jnp.where(update == 0, p, x), project(start), start)
+    moved, optimizer_state, value, objective_state = descend(
+        recipe.optimizer.transform,
+        loss,
+        start,
+        state.optimizer,
+        decay=None if recipe.decay is None else recipe.decay.factor(network, recipe.networks),
+        project=project if synthetic.projected == "update" else None,
+    )
+    return dataclasses.replace(
+        state,
+        synthetic=moved,
+        optimizer=optimizer_state,
+        objective=objective_state,
+        sampler=sampler_state,
+        network=net,
+        loss=value.astype(state.loss.dtype),
+    )
+
+
+def _moved(recipe: Recipe, key: Array, net: Net, round: Round) -> Net:
+    """The network after its motion; as it is after its last update."""
+    motion = recipe.motion
+    if motion.moves_after_last:
+        return motion.move(key, net, round)
+    if recipe.updates == 1:
+        return net
+    return lax.cond(round.is_last_update, lambda: net, lambda: motion.move(key, net, round))
+
+
+def _summary(recipe: Recipe, state: State) -> dict[str, float]:
+    if recipe.motion.summary is None:
+        return {}
+    return recipe.motion.summary(state.network.record, int(state.step) // recipe.updates)
+
+
+def _checked_table(model: Model, data: Data) -> ClassTable:
+    """The table, which must have the classes and images of the network, and images of every class."""
+    if not isinstance(data, Data):
+        raise ValueError(f"data must be a jdd.data.Data(table), got {type(data).__name__}")
+    table = data.table
+    shape = table.images.shape[1:]
+    if (table.num_classes, shape) != (model.num_classes, model.image_shape):
+        raise ValueError(
+            f"{model.name} is for {model.num_classes} classes of images {model.image_shape}, "
+            f"the real set has {table.num_classes} classes of images {shape}"
+        )
+    if table.smallest < 1:
+        raise ValueError("every class needs real images, but a class of the table has none")
+    return table

@@ -1,0 +1,124 @@
+"""Optimisers of the synthetic set, and the decay of their steps, as values of a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from jdd.choice import Choice, register
+from jdd.validation import positive, share
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Optimizer(Choice):
+    """Moves the parameters of the synthetic set.
+
+    Attributes:
+      transform: any optax transform.
+    """
+
+    transform: optax.GradientTransformation
+
+
+@register
+def sgd(learning_rate: float, momentum: float = 0.0) -> Optimizer:
+    """``optax.sgd``, the optimiser of the images in DC, DSA, DCC, DM and CAFE.
+
+    Raises:
+      ValueError: for a rate that is not positive, or a momentum outside [0, 1).
+
+    >>> sgd(-0.1)
+    Traceback (most recent call last):
+        ...
+    ValueError: learning_rate must be above 0 and finite, got -0.1
+    """
+    positive("learning_rate", learning_rate)
+    return Optimizer(optax.sgd(learning_rate, share("momentum", momentum)))
+
+
+@register
+def adam(learning_rate: float, b1: float = 0.9, b2: float = 0.999) -> Optimizer:
+    """``optax.adam``.
+
+    Raises:
+      ValueError: for a rate that is not positive, or a decay outside [0, 1).
+
+    >>> adam(0.01)
+    adam(0.01)
+    """
+    positive("learning_rate", learning_rate)
+    return Optimizer(optax.adam(learning_rate, share("b1", b1), share("b2", b2)))
+
+
+@register
+def by_group(**groups: Optimizer) -> Optimizer:
+    """One optimiser per group of parameters (``optax.multi_transform``).
+
+    Args:
+      **groups: by the name of the group: a key of the parametrisation's parameter dictionary.
+
+    Raises:
+      ValueError: if there is no group, or (when a run begins) the groups are not those of the
+        parameters.
+
+    >>> by_group(images=sgd(0.1), rate=sgd(0.001))
+    by_group(images=sgd(0.1), rate=sgd(0.001))
+    """
+    if not groups:
+        raise ValueError("by_group needs at least one group")
+
+    def labels(params: Any) -> Any:
+        names = sorted(params) if isinstance(params, dict) else []
+        if names != sorted(groups):
+            raise ValueError(
+                f"by_group has the groups {', '.join(sorted(groups))}, "
+                f"the parameters have {', '.join(names) or 'none'}"
+            )
+        return {name: jax.tree.map(lambda _, name=name: name, params[name]) for name in params}
+
+    transforms = {name: optimizer.transform for name, optimizer in groups.items()}
+    return Optimizer(optax.multi_transform(transforms, labels))
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Decay(Choice):
+    """A factor on the optimiser's steps.
+
+    Attributes:
+      factor: ``factor(network, networks) -> factor``: index of the current network (traced) and number
+        of networks; a scalar, or a tree with one factor per group of parameters.
+    """
+
+    factor: Callable[[Array | int, int], Any]
+
+
+@register
+def halved_after(shares: Sequence[float] = (0.6, 0.8, 0.9)) -> Decay:
+    """Halves the steps after each of these shares of the networks (CAFE).
+
+    (The authors: after 1200, 1600 and 1800 of 2000 networks.)
+
+    Raises:
+      ValueError: if a share is not between 0 and 1.
+
+    Reference: the code of CAFE (Wang et al., CVPR 2022, https://arxiv.org/abs/2203.01531).
+
+    >>> [float(halved_after().factor(k, 2000)) for k in (0, 1199, 1200, 1600, 1999)]
+    [1.0, 1.0, 0.5, 0.25, 0.125]
+    """
+    for value in shares:
+        if not 0 < value < 1:
+            raise ValueError(f"shares must be between 0 and 1, got {value}")
+
+    def factor(network: Array | int, networks: int) -> Array:
+        # Rounded, for 0.6 * 2000 need not be 1200 in floats.
+        ends = [round(value * networks) for value in shares]
+        return 0.5 ** sum((jnp.asarray(network) >= end) * 1.0 for end in ends)
+
+    return Decay(factor)
