@@ -1,4 +1,4 @@
-"""What a network computes in one pass."""
+"""What a network computes in one forward pass."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from jax import Array
 
 
 class Output(NamedTuple):
-    """Everything that an objective may use of a network.
+    """Logits, taps and embedding of a batch, from one forward pass.
 
     Attributes:
-      logits: ``[n, K]``.
-      taps: the outputs of the layers, in order; empty where the network does not offer them.
-      embedding: ``[n, d]``, what enters the classifier; None where the network does not offer it.
+      logits: ``[n, num_classes]``.
+      taps: outputs of the layers, in order. Maps ``[n, h, w, c]`` after the activation of each block
+        (before its pooling), then the map that is flattened, then vectors ``[n, d]`` after each
+        hidden dense layer. Empty for a network that only offers logits.
+      embedding: ``[n, d]``, the input of the classifier. None for a network that only offers logits.
+
+    >>> import jax.numpy as jnp
+    >>> output = Output(jnp.zeros((2, 10)))
+    >>> output.logits.shape, output.taps, output.embedding
+    ((2, 10), (), None)
     """
 
     logits: Array

@@ -35,9 +35,9 @@ def judging(command: Evaluate, trained: nn.Network, usual: nn.Network) -> list[n
     """
     names, own = ("SS", usual) if command.models is None else (command.models, trained)
     with blame("--models"):
-        nn.networks(names, trained=own)
+        nn.parse_networks(names, trained=own)
     with blame(*flags(command)):
-        return nn.networks(names, trained=own, **chosen(command))
+        return nn.parse_networks(names, trained=own, **chosen(command))
 
 
 def chosen(options: NetworkOptions | Evaluate) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def evaluated(network: nn.Network, norm: str | None) -> nn.Network:
     if norm is None:
         return base
     require("norm" in base.options, "--eval-norm", f"{base.architecture} has no norm")
-    return base._replace(options={**base.options, "norm": norm})
+    return base.replace(norm=norm)
 
 
 def build(network: nn.Network, dataset: datasets.Dataset, *options: str) -> nn.Model:

@@ -1,4 +1,4 @@
-"""Networks as pure functions, and the loop-safe convolution."""
+"""Networks as pure functions, and convolutions that are fast inside loops."""
 
 from jdd.nn.classic import alexnet as alexnet
 from jdd.nn.classic import lenet as lenet
@@ -17,5 +17,5 @@ from jdd.nn.registry import NETWORKS as NETWORKS
 from jdd.nn.registry import POOLS as POOLS
 from jdd.nn.registry import Network as Network
 from jdd.nn.registry import network as network
-from jdd.nn.registry import networks as networks
+from jdd.nn.registry import parse_networks as parse_networks
 from jdd.nn.resnet import resnet18 as resnet18

@@ -1,4 +1,7 @@
-"""Convolutions that keep their speed inside loops (NHWC images, HWIO kernels, zeros around)."""
+"""Convolutions that are as fast inside a loop as outside (NHWC images, HWIO kernels, zero padding).
+
+Measurements behind the choices in this module: docs/performance-choices.md, section "Convolutions".
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,12 @@ class Convolution(Protocol):
 _Pads = tuple[int, int]
 _Bilinear = Callable[[Array, Array, _Pads], Array]
 
-# With fewer channels than this on one side, one matrix product over all kernel positions is faster.
+# Below this number of input or output channels, one matrix product over all kernel positions is faster.
 _FEW_CHANNELS = 16
 
 
 def lax_conv(x: Array, w: Array, padding: int, stride: int = 1) -> Array:
-    """XLA's own convolution: ``x [n, h, w, c]``, ``w [kh, kw, c, o]``, zeros around.
+    """XLA's own convolution of ``x [n, h, w, c]`` and ``w [kh, kw, c, o]``, with zero padding.
 
     >>> lax_conv(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 5)), 1).shape
     (1, 4, 4, 5)
@@ -37,9 +40,10 @@ def lax_conv(x: Array, w: Array, padding: int, stride: int = 1) -> Array:
 
 
 def loop_safe_conv(x: Array, w: Array, padding: int, stride: int = 1) -> Array:
-    """The same convolution, as fast in a loop as outside, at every order of derivative.
+    """The convolution of `lax_conv`, as fast in a loop as outside, for derivatives of every order.
 
-    Reverse mode only: for `jax.jvp` (neural tangent kernels) build the network with `lax_conv`.
+    Supports reverse mode only. For `jax.jvp` (neural tangent kernels), build the network with
+    `lax_conv`.
 
     >>> loop_safe_conv(jnp.ones((1, 7, 7, 2)), jnp.ones((3, 3, 2, 5)), 1, 2).shape
     (1, 4, 4, 5)
@@ -48,34 +52,57 @@ def loop_safe_conv(x: Array, w: Array, padding: int, stride: int = 1) -> Array:
 
 
 def winograd_conv(x: Array, w: Array, padding: int, stride: int = 1) -> Array:
-    """`loop_safe_conv`, by Winograd's F(4x4, 3x3) where the shapes allow it.
+    """Winograd's F(4x4, 3x3) for the shapes it supports, else `loop_safe_conv`.
 
-    That is: stride 1, 3x3 kernel, padding 1, at least 32 channels on both sides, height and width
-    multiples of 4, float32 or wider. In float32 the relative error is about 3e-6 (direct: 5e-7),
-    second derivatives included. Reverse mode only, as `loop_safe_conv`.
+    Winograd's algorithm supports stride 1, 3x3 kernels, padding 1, at least 32 input and 32 output
+    channels, height and width that are multiples of 4, and float32 or wider. In float32 the relative
+    error is about 3e-6 (direct: 5e-7), also for second derivatives. Supports reverse mode only, as
+    `loop_safe_conv`.
+
+    >>> winograd_conv(jnp.ones((1, 8, 8, 32)), jnp.ones((3, 3, 32, 32)), 1).shape
+    (1, 8, 8, 32)
     """
     return _strided(_winograd, x, w, padding, stride)
 
 
 def default_conv() -> Convolution:
-    """Winograd on the CPU, XLA's own elsewhere.
+    """The convolution for the current platform: `winograd_conv` on a CPU, `lax_conv` elsewhere.
 
-    The gradient of 64 images on 2 cores (AMD EPYC, AVX-512), micro-batches of 16: 81 ms against 99 ms
-    with the direct form (`experiments/benchmarks/convolution.py --tables streaming`). It is nearly as exact: the
-    gradient of synthetic images through both gradients is 6e-6 from float64 with a smooth
-    activation, XLA's own 1e-6 (`experiments/benchmarks/choices.py --tables convolution`). (With ReLU,
-    pre-activations that change sign by rounding cost up to 1e-3 in either.)
+    Speed and accuracy: docs/performance-choices.md, section "Convolutions".
+
+    >>> default_conv() is (winograd_conv if jax.default_backend() == "cpu" else lax_conv)
+    True
     """
     return winograd_conv if jax.default_backend() == "cpu" else lax_conv
 
 
-def _closed_family(convolve: _Bilinear, correlate: _Bilinear) -> _Bilinear:
-    """Convolution whose derivatives of every order are `convolve` and `correlate` calls.
+def chosen_conv(conv: Convolution | None) -> Convolution:
+    """Returns ``conv``, or the default of the platform for None.
 
-    `correlate(x, dy, pads)` is the gradient of <convolve(x, w, pads), dy> in w. Both are bilinear, and
-    the gradients of either are again one of the two, so differentiation never leaves the pair. XLA
-    on the CPU makes convolutions canonical outside loops only: a transposed one left to automatic
-    differentiation would run 10 to 100 times slower in a loop.
+    Raises:
+      ValueError: if ``conv`` is neither a function nor None.
+
+    >>> chosen_conv("winograd")
+    Traceback (most recent call last):
+        ...
+    ValueError: conv must be a function such as jdd.nn.winograd_conv, or None, got 'winograd'
+    """
+    if conv is None:
+        return default_conv()
+    if not callable(conv):
+        raise ValueError(
+            f"conv must be a function such as jdd.nn.winograd_conv, or None, got {conv!r}"
+        )
+    return conv
+
+
+def _closed_family(convolve: _Bilinear, correlate: _Bilinear) -> _Bilinear:
+    """A convolution whose derivatives of every order are calls of `convolve` and `correlate`.
+
+    `correlate(x, dy, pads)` is the gradient of <convolve(x, w, pads), dy> in w. Both functions are
+    bilinear, and each gradient of one of them is again a call of one of them. On a CPU, XLA rewrites
+    the transposed convolutions of automatic differentiation to a fast form only outside loops; in a
+    loop they are much slower (docs/performance-choices.md, section "Convolutions").
     """
 
     @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -106,14 +133,14 @@ def _closed_family(convolve: _Bilinear, correlate: _Bilinear) -> _Bilinear:
 
 
 def _strided(conv: _Bilinear, x: Array, w: Array, padding: int, stride: int) -> Array:
-    """A convolution with a stride s, as convolutions of stride 1 over every s-th pixel.
+    """A convolution with stride s, as a sum of convolutions of stride 1 over every s-th pixel.
 
-    y[i] = sum_k w[k] x[s i + k]; with k = s q + r it is sum_r sum_q w_r[q] x_r[i + q], where w_r and x_r
-    are every s-th weight and pixel from r on. It takes as many multiplications as the convolution
-    itself (a 3x3 kernel falls into 2x2, 2x1, 1x2 and 1x1, a 1x1 kernel is one matrix product), and
-    its derivatives are those of `conv` and of slices.
+    y[i] = sum_k w[k] x[s i + k]. With k = s q + r this is sum_r sum_q w_r[q] x_r[i + q], where w_r and
+    x_r are every s-th weight and pixel, starting at r. The number of multiplications is the same: a
+    3x3 kernel splits into 2x2, 2x1, 1x2 and 1x1, and a 1x1 kernel is one matrix product. The
+    derivatives are those of `conv` and of slices.
     """
-    # A custom derivative must be of one type in both, where devices share images or weights.
+    # A custom derivative needs the same type for x and w under shard_map, also if devices share one of them.
     x, w = varying_as(w, x), varying_as(x, w)
     if stride == 1:
         return conv(x, w, (padding, padding))
@@ -138,13 +165,13 @@ def _lax_conv(x: Array, w: Array, pads: _Pads, stride: int = 1) -> Array:
 
 
 def _pad(x: Array, pads: _Pads) -> Array:
-    """Adds zeros around the two spatial axes; removes pixels where the padding is negative."""
+    """Adds zeros around the two spatial axes; a negative padding removes pixels."""
     (ph, pw), none = pads, (0, 0, 0)
     return lax.pad(x, jnp.zeros((), x.dtype), (none, (ph, ph, 0), (pw, pw, 0), none))
 
 
 def _shifts(x: Array, height: int, width: int) -> list[Array]:
-    """All views of size height x width, row by row."""
+    """All windows of size height x width, row by row."""
     rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
     return [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
 
@@ -153,20 +180,19 @@ def _direct(x: Array, w: Array, pads: _Pads) -> Array:
     kh, kw, channels, out = w.shape
     height = x.shape[1] + 2 * pads[0] - kh + 1
     width = x.shape[2] + 2 * pads[1] - kw + 1
-    # Where the kernel is larger than the map XLA's own takes 220 ms for what a product takes 2.7 (2x2 maps,
-    # 512 channels, batch 32; 2 cores of an AMD EPYC, jax 0.10.2; choices.py --tables small_maps).
+    # XLA's own convolution is slow for a map smaller than the kernel (docs/performance-choices.md).
     is_small = x.shape[1] < kh or x.shape[2] < kw
     if channels < _FEW_CHANNELS or kh == kw == 1 or is_small:
         patches = jnp.concatenate(_shifts(_pad(x, pads), height, width), -1)
         return jnp.dot(patches, w.reshape(kh * kw * channels, out))
     if out < _FEW_CHANNELS:
         products = _pad(jnp.dot(x, w.transpose(2, 0, 1, 3).reshape(channels, -1)), pads)
-        views = _shifts(products, height, width)
-        parts = [v[..., i * out : (i + 1) * out] for i, v in enumerate(views)]
+        windows = _shifts(products, height, width)
+        parts = [window[..., i * out : (i + 1) * out] for i, window in enumerate(windows)]
         return functools.reduce(jnp.add, parts)
-    # Eigen's convolution takes no negative padding, which XLA would run in its naive loop.
-    inside = (min(pads[0], 0), min(pads[1], 0))
-    x = _pad(x, inside) if min(inside) < 0 else x
+    # Eigen's convolution does not support negative padding; XLA would use its slow generic loop instead.
+    cropping = (min(pads[0], 0), min(pads[1], 0))
+    x = _pad(x, cropping) if min(cropping) < 0 else x
     return _lax_conv(x, w, (max(pads[0], 0), max(pads[1], 0)))
 
 
@@ -179,7 +205,7 @@ def _correlate(x: Array, dy: Array, pads: _Pads) -> Array:
     if channels < _FEW_CHANNELS:
         patches = jnp.concatenate(_shifts(x, h, w), -1).reshape(n * h * w, kh * kw * channels)
         return jnp.dot(patches.T, dy.reshape(n * h * w, out)).reshape(kh, kw, channels, out)
-    # x takes the shifts along rows, dy those along columns: kh + kw copies instead of kh * kw.
+    # Shifts x along one axis and dy along the other: kh + kw copies instead of kh * kw.
     left = jnp.concatenate([x[:, :, j : j + w] for j in range(kw)], -1)
     zero, none = jnp.zeros((), dy.dtype), (0, 0, 0)
     shifted = [lax.pad(dy, zero, (none, (i, kh - 1 - i, 0), none, none)) for i in range(kh)]
@@ -189,13 +215,13 @@ def _correlate(x: Array, dy: Array, pads: _Pads) -> Array:
     return dw.reshape(kw, channels, kh, out).transpose(2, 0, 1, 3)
 
 
-def _winograd_serves(x: Array, w_shape: tuple[int, ...], pads: _Pads) -> bool:
-    # Its sums of tiles cancel: in half precision the error would be ten times the direct form's.
-    precise = jnp.finfo(x.dtype).bits >= 32
-    divisible = x.shape[1] % winograd.TILE == 0 and x.shape[2] % winograd.TILE == 0
+def _supports_winograd(x: Array, w_shape: tuple[int, ...], pads: _Pads) -> bool:
+    # Sums over tiles cancel: in half precision the error would be ten times that of the direct form.
+    is_precise = jnp.finfo(x.dtype).bits >= 32
+    is_divisible = x.shape[1] % winograd.TILE == 0 and x.shape[2] % winograd.TILE == 0
     return (
-        precise
-        and divisible
+        is_precise
+        and is_divisible
         and w_shape[:2] == (3, 3)
         and pads == (1, 1)
         and min(w_shape[2:]) >= 32
@@ -203,14 +229,14 @@ def _winograd_serves(x: Array, w_shape: tuple[int, ...], pads: _Pads) -> bool:
 
 
 def _winograd_convolve(x: Array, w: Array, pads: _Pads) -> Array:
-    serves = _winograd_serves(x, w.shape, pads)
-    return winograd.convolve(x, w) if serves else _direct(x, w, pads)
+    is_supported = _supports_winograd(x, w.shape, pads)
+    return winograd.convolve(x, w) if is_supported else _direct(x, w, pads)
 
 
 def _winograd_correlate(x: Array, dy: Array, pads: _Pads) -> Array:
     kernel = [x.shape[a] + 2 * pads[a - 1] - dy.shape[a] + 1 for a in (1, 2)]
-    serves = _winograd_serves(x, (*kernel, x.shape[3], dy.shape[3]), pads)
-    return winograd.weight_gradient(x, dy) if serves else _correlate(x, dy, pads)
+    is_supported = _supports_winograd(x, (*kernel, x.shape[3], dy.shape[3]), pads)
+    return winograd.weight_gradient(x, dy) if is_supported else _correlate(x, dy, pads)
 
 
 _loop_safe = _closed_family(_direct, _correlate)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from jdd.nn.conv import Convolution, default_conv
+from jdd.nn.conv import Convolution, chosen_conv
 from jdd.nn.layers import ACTIVATIONS, NORMS, POOLINGS
 from jdd.nn.model import ImageShape, Model, check_task, model_of, variant_name
-from jdd.nn.stack import Block, Stack
+from jdd.nn.plain import Block, PlainNetwork
 from jdd.validation import at_least, one_of
 
 
@@ -20,10 +20,10 @@ def convnet(
     pooling: str = "avg",
     conv: Convolution | None = None,
 ) -> Model:
-    r"""ConvNet: ``depth`` blocks of 3x3 convolution, norm, activation, 2x2 pooling; then linear.
+    r"""ConvNet: ``depth`` blocks of 3x3 convolution, norm, activation, 2x2 pooling; then a classifier.
 
-    Weights start as PyTorch's defaults do: :math:`U(-b, b)` with
-    :math:`b = 1/\sqrt{\text{fan-in}}` for kernels and biases; norms at scale 1, bias 0.
+    Kernels and biases are initialised as in PyTorch: :math:`U(-b, b)` with
+    :math:`b = 1/\sqrt{\text{fan-in}}`. Norms start at scale 1 and bias 0.
 
     Args:
       num_classes: number of logits, at least 2.
@@ -34,7 +34,7 @@ def convnet(
       norm: "instance", "batch", "layer", "group" (4 groups) or "none".
       activation: "relu", "leaky_relu" (0.01), "sigmoid" or "swish".
       pooling: "avg", "max" or "none".
-      conv: the convolution to use; None for the platform's default (``jdd.nn.default_conv``).
+      conv: the convolution; None for the default of the platform (``jdd.nn.default_conv``).
 
     Returns:
       A ``Model``. ``features`` gives one tap ``[n, h, w, width]`` per block, after its activation
@@ -44,7 +44,9 @@ def convnet(
     Raises:
       ValueError: if an option is unknown, or the images are too small for the depth.
 
-    Reference: Zhao, Mopuri, Bilen, ICLR 2021; ConvNet-3 of width 128 is the default of the field.
+    Reference: Zhao, Mopuri, Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021
+    (https://arxiv.org/abs/2006.05929). ConvNet-3 of width 128
+    is the default of the field.
 
     >>> import jax
     >>> model = convnet(10, (32, 32, 3))
@@ -64,12 +66,12 @@ def convnet(
     side = min(image_shape[:2]) + 2 * padding - 2
     if pooling != "none" and side >> depth < 1:
         raise ValueError(
-            f"images of {image_shape[0]}x{image_shape[1]} leave nothing to pool after {depth} "
-            f"blocks: depth may be at most {side.bit_length() - 1}"
+            f"depth may be at most {side.bit_length() - 1} for images of "
+            f"{image_shape[0]}x{image_shape[1]} (each block halves them), got {depth}"
         )
     blocks = tuple(Block(width, 3, 1 if i else padding, pooling) for i in range(depth))
-    module = Stack(num_classes, conv or default_conv(), blocks, (), norm, activation)
-    chosen = {"width": width, "norm": norm, "activation": activation, "pooling": pooling}
-    usual = {"width": 128, "norm": "instance", "activation": "relu", "pooling": "avg"}
-    name = variant_name(f"ConvNet-{depth}", chosen, usual)
+    module = PlainNetwork(num_classes, chosen_conv(conv), blocks, (), norm, activation)
+    options = {"width": width, "norm": norm, "activation": activation, "pooling": pooling}
+    defaults = {"width": 128, "norm": "instance", "activation": "relu", "pooling": "avg"}
+    name = variant_name(f"ConvNet-{depth}", options, defaults)
     return model_of(module, name, num_classes, image_shape, has_batch_stats=norm == "batch")

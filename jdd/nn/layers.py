@@ -1,4 +1,4 @@
-"""Linen layers with PyTorch's initialisation and numerics, on NHWC arrays."""
+"""Linen layers with the initialisation and numerics of PyTorch, on NHWC arrays."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POOLINGS = ("avg", "max", "none")
 
 
 def torch_uniform(fan_in: int) -> Callable[..., Array]:
-    """PyTorch's default for kernels and biases alike: uniform within 1/sqrt(fan_in)."""
+    """PyTorch's initialisation of kernels and biases: uniform between -1/sqrt(fan_in) and 1/sqrt(fan_in)."""
     bound = 1 / math.sqrt(fan_in)
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
         key, shape, dtype, -bound, bound
@@ -45,10 +45,10 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         shape = (self.size, self.size, x.shape[-1], self.features)
-        start = torch_uniform(math.prod(shape[:3]))
-        kernel = self.param("kernel", start, shape)
+        initializer = torch_uniform(math.prod(shape[:3]))
+        kernel = self.param("kernel", initializer, shape)
         out = self.conv(x, kernel, self.padding, self.stride)
-        return out + self.param("bias", start, (self.features,)) if self.use_bias else out
+        return out + self.param("bias", initializer, (self.features,)) if self.use_bias else out
 
 
 class Dense(nn.Module):
@@ -58,32 +58,32 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        start = torch_uniform(x.shape[-1])
-        kernel = self.param("kernel", start, (x.shape[-1], self.features))
-        return x @ kernel + self.param("bias", start, (self.features,))
+        initializer = torch_uniform(x.shape[-1])
+        kernel = self.param("kernel", initializer, (x.shape[-1], self.features))
+        return x @ kernel + self.param("bias", initializer, (self.features,))
 
 
 class Norm(nn.Module):
-    """One of the papers' five norms; all are affine.
+    """One of the papers' five norms, each with a learned scale and bias.
 
-    "instance": per sample and channel. "group": per sample and group of channels (4 groups).
-    "layer": per sample, with a scale and bias for every position. "batch": per channel; running
-    statistics move by 0.1 towards the batch's mean and *unbiased* variance. "none": nothing.
+    "instance": statistics per sample and channel. "group": per sample and group of channels (4
+    groups). "layer": per sample, with a scale and bias for every position. "batch": per channel; in
+    training the running statistics move by a tenth towards the mean and the *unbiased* variance of
+    the batch. "none": the identity.
     """
 
     kind: str
 
     @nn.compact
-    def __call__(self, x: Array, train: bool = False) -> Array:
+    def __call__(self, x: Array, training: bool = False) -> Array:
         if self.kind == "none":
             return x
         shape = x.shape[1:] if self.kind == "layer" else x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         if self.kind == "batch":
-            return (x - (moments := self._batch_moments(x, train))[0]) * (
-                lax.rsqrt(moments[1] + EPSILON) * scale
-            ) + bias
+            mean, var = self._batch_moments(x, training)
+            return (x - mean) * (lax.rsqrt(var + EPSILON) * scale) + bias
         if self.kind == "group":
             grouped = x.reshape(*x.shape[:-1], 4, -1)
             return _standardise(grouped, (1, 2, 4)).reshape(x.shape) * scale + bias
@@ -91,17 +91,20 @@ class Norm(nn.Module):
             return instance_norm(x, scale, bias)
         return _standardise(x, (1, 2, 3)) * scale + bias
 
-    def _batch_moments(self, x: Array, train: bool) -> tuple[Array, Array]:
+    def _batch_moments(self, x: Array, training: bool) -> tuple[Array, Array]:
         channels = x.shape[-1:]
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
-        if not train:
+        if not training:
             return mean.value, var.value
         batch_mean = x.mean((0, 1, 2))
         batch_var = jnp.square(x - batch_mean).mean((0, 1, 2))
         n = math.prod(x.shape[:3])
         if n < 2:
-            raise ValueError("batch norm needs more than one value per channel to train on")
+            raise ValueError(
+                f"batch norm needs at least 2 values per channel in training, got {n} "
+                f"(batch times map: {x.shape[0]} x {x.shape[1]}x{x.shape[2]})"
+            )
         mean.value = 0.9 * mean.value + 0.1 * batch_mean
         var.value = 0.9 * var.value + 0.1 * batch_var * n / (n - 1)
         return batch_mean, batch_var
@@ -116,8 +119,8 @@ def _standardise(x: Array, axes: tuple[int, ...]) -> Array:
 def instance_norm(x: Array, scale: Array, bias: Array) -> Array:
     """(x - mean) / sqrt(variance + 1e-5) * scale + bias, per sample and channel.
 
-    Its derivative is written so that the transpose has two sums over the map (of g and of g times the
-    standardised x) that serve x, scale and bias alike; automatic differentiation takes five.
+    The derivative is written by hand. Its transpose needs two sums over the map, of g and of g times
+    the standardised x, for x, scale and bias together. Automatic differentiation computes five.
     """
     mean, rstd = _instance_moments(x)
     return (x - mean) * rstd * scale + bias
@@ -146,8 +149,9 @@ def _instance_moments(x: Array) -> tuple[Array, Array]:
 def average_pool(x: Array) -> Array:
     """Mean of 2x2 blocks.
 
-    As a sum of slices XLA computes it, the activation and the norm in one pass over the map; as a
-    mean it does not. The transpose of the mean is the better one (a broadcast, not four paddings).
+    The value is a sum of slices, because XLA fuses it with the activation and the norm into one pass
+    over the map, and does not fuse a mean. The derivative is that of a mean, because its transpose is
+    a broadcast, cheaper than four paddings.
     """
     x = _blocks_2x2(x)
     return (x[:, :, 0, :, 0] + x[:, :, 0, :, 1] + x[:, :, 1, :, 0] + x[:, :, 1, :, 1]) / 4
@@ -159,16 +163,16 @@ def _average_pool_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tupl
 
 
 def _blocks_2x2(x: Array) -> Array:
-    """[n, rows, 2, columns, 2, channels]; an odd last row or column is dropped, as in PyTorch."""
+    """[n, rows, 2, columns, 2, channels], without an odd last row or column, as in PyTorch."""
     n, h, w, c = x.shape
     return x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
 
 
 def max_pool(x: Array) -> Array:
-    """Largest of 2x2 blocks; the derivative is that of the first of them (row by row), as in PyTorch.
+    """Maximum of 2x2 blocks; among equal maxima the first (row by row) has the derivative, as in PyTorch.
 
-    `jnp.max` would share the derivative among equals, which are common: on a flat background all four
-    are. (Where a ReLU comes just before and they are 0 it does not matter: its derivative is 0.)
+    `jnp.max` would divide the derivative among equal maxima. These are common: on a flat background
+    all four values are equal.
     """
     x = _blocks_2x2(x)
     upper = _first_of_largest(x[:, :, 0, :, 0], x[:, :, 0, :, 1])
@@ -176,15 +180,15 @@ def max_pool(x: Array) -> Array:
 
 
 def _first_of_largest(a: Array, b: Array) -> Array:
-    # What is no number stays, on either side: it is how a run is seen to diverge.
+    # A NaN on either side is returned, because NaN in the loss shows that a run diverged.
     return jnp.where((a >= b) | jnp.isnan(a), a, b)
 
 
 def pool(kind: str, x: Array) -> Array:
     """2x2 pooling of stride 2.
 
-    By slices and selection, not ``reduce_window``: every derivative stays dense and cheap on all
-    platforms.
+    Written with slices and selections instead of ``reduce_window``, so that derivatives of every order
+    are dense and cheap on all platforms.
     """
     if kind == "none":
         return x

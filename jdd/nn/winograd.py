@@ -1,9 +1,12 @@
 """3x3 convolutions by Winograd's minimal filtering, written with matrix products only.
 
-A tile of m x m outputs is A^T [(G g G^T) * (B^T d B)] A for a kernel g and a tile d of the padded
-image with m + 2 pixels a side; over channels the product * is a matrix product for each position in
-the tile: (m + 2)^2 / m^2 multiplications per output and channel instead of 9 (2.25 for m = 4).
-Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.
+For a kernel g and a tile d of (m + 2) x (m + 2) pixels of the padded image, a tile of m x m outputs
+is A^T [(G g G^T) * (B^T d B)] A. The product * is elementwise; with channels it is one matrix product
+for each position in the tile. That takes (m + 2)^2 / m^2 multiplications per output and channel
+instead of 9 (2.25 for m = 4).
+
+Reference: Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016
+(https://arxiv.org/abs/1509.09308).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from jax import Array, lax
 
 TILE = 4
 
-# B^T, G and A^T for m = TILE.
+# The matrices B^T, G and A^T of the module docstring, for m = TILE.
 _INPUT = np.array(
     [
         [4, 0, -5, 0, 1, 0],
@@ -47,7 +50,7 @@ def convolve(x: Array, w: Array) -> Array:
 
 
 def weight_gradient(x: Array, dy: Array) -> Array:
-    """Gradient of <convolve(x, w), dy> in w; XLA shares the tiles of x with `convolve`."""
+    """Gradient of <convolve(x, w), dy> in w. XLA computes the tiles of x once for this and `convolve`."""
     n, height, width, out = dy.shape
     rows, columns, channels = height // TILE, width // TILE, x.shape[-1]
     parts = dy.reshape(n, rows, TILE, columns, TILE, out).transpose(2, 4, 0, 1, 3, 5)
@@ -62,7 +65,7 @@ def _tiles(x: Array) -> Array:
     """B^T d B of all overlapping tiles d: [position in the tile, tile, channel]."""
     channels = x.shape[-1]
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    # Rows first, then columns: 2 (m + 2) strided copies instead of (m + 2)^2 compile much faster.
+    # First the rows, then the columns: 2 (m + 2) strided copies compile faster than (m + 2)^2.
     rows = jnp.stack([_strided(x, i, 1) for i in range(_SIDE)])
     tiles = jnp.stack([_strided(rows, j, 3) for j in range(_SIDE)], 1)
     return _both_axes(_INPUT, tiles.reshape(_SIDE**2, -1)).reshape(_SIDE**2, -1, channels)
@@ -73,10 +76,10 @@ def _strided(x: Array, start: int, axis: int) -> Array:
 
 
 def _both_axes(matrix: np.ndarray, x: Array) -> Array:
-    """Applies `matrix` to rows and columns of the tiles, which lie flat along axis 0 of x."""
+    """Applies `matrix` to the rows and columns of tiles that are flattened along axis 0 of x."""
     return jnp.dot(jnp.asarray(np.kron(matrix, matrix), x.dtype), x, precision="highest")
 
 
 def _product(a: Array, b: Array, dimensions: lax.DotDimensionNumbers) -> Array:
-    # The sums of tiles amplify rounding: never in TF32 or bfloat16.
+    # Sums over tiles amplify rounding, so the product must not use TF32 or bfloat16.
     return lax.dot_general(a, b, dimensions, precision="highest")
