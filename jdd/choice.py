@@ -43,15 +43,25 @@ class Expression:
     arguments: tuple[tuple[str, Any], ...]
 
     def __str__(self) -> str:
+        return self._call(lambda parameter, value: value != parameter.default)
+
+    def describe(self) -> str:
+        """The call with every argument that is not None, defaults included."""
+        return self._call(lambda parameter, value: value is not None)
+
+    def _call(self, is_shown: Callable[[inspect.Parameter, Any], bool]) -> str:
         parameters = inspect.signature(FACTORIES[self.name]).parameters
         parts = []
         for name, value in self.arguments:
             parameter = parameters.get(name)
-            if parameter is not None and parameter.kind is parameter.VAR_POSITIONAL:
+            if parameter is None:  # of a group
+                parts.append(f"{name}={_text(value)}")
+            elif parameter.kind is parameter.VAR_POSITIONAL:
                 parts += [_text(item) for item in value]
-            elif parameter is None or value != parameter.default:
-                is_first = parameter is not None and name == next(iter(parameters))
-                parts.append(_text(value) if is_first else f"{name}={_text(value)}")
+            elif is_shown(parameter, value):
+                is_first = name == next(iter(parameters))
+                is_positional = is_first and parameter.kind is not parameter.KEYWORD_ONLY
+                parts.append(_text(value) if is_positional else f"{name}={_text(value)}")
         return f"{self.name}({', '.join(parts)})"
 
 
@@ -76,7 +86,34 @@ class Choice:
         return id(self) if self.expression is None else hash(self.expression)
 
     def __repr__(self) -> str:
-        return f"<unregistered {type(self).__name__}>" if self.expression is None else str(self.expression)
+        return (
+            f"<unregistered {type(self).__name__}>"
+            if self.expression is None
+            else str(self.expression)
+        )
+
+    def describe(self) -> str:
+        """The call that makes it, defaults included."""
+        return repr(self) if self.expression is None else self.expression.describe()
+
+    def with_arguments(self, **changes: Any) -> Any:
+        """The same choice with other arguments.
+
+        Raises:
+          ValueError: if no registered factory made it, or the factory has no such argument.
+
+        >>> from jdd.data import uniform
+        >>> uniform(256).with_arguments(n=64)
+        uniform(64)
+        """
+        if self.expression is None:
+            raise ValueError(f"{self!r} has no arguments to change")
+        arguments = dict(self.expression.arguments)
+        for name in changes:
+            if name not in arguments:
+                allowed = ", ".join(arguments) or "none"
+                raise ValueError(f"{self!r} has no {name} (its arguments: {allowed})")
+        return _made(self.expression.name, [], arguments | changes)
 
     def to_json(self) -> dict[str, Any]:
         """The expression as JSON; the inverse is `from_json`.
@@ -90,8 +127,8 @@ class Choice:
 def register(factory: Callable[P, T], name: str = "") -> Callable[P, T]:
     """Decorates a factory, so that what it makes can be compared, printed and saved by its name.
 
-    The name is that of the function unless another is given. Arguments may be numbers, texts, None, tuples, other choices,
-    and functions that `register_function` knows.
+    The name is that of the function unless another is given. Arguments may be numbers, texts, None,
+    tuples, other choices, and functions that `register_function` knows.
 
     Raises:
       ValueError: if another factory has this name.
@@ -180,7 +217,9 @@ def parse(text: str) -> Any:
     try:
         node = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise ValueError(f"cannot read {text!r}: write NAME or NAME(ARGUMENT, NAME=VALUE)") from None
+        raise ValueError(
+            f"cannot read {text!r}: write NAME or NAME(ARGUMENT, NAME=VALUE)"
+        ) from None
     return _evaluated(node, text)
 
 
@@ -191,7 +230,9 @@ def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
     for key in kwargs:
         if key not in parameters and not flexible:
             allowed = ", ".join(parameters) or "none"
-            raise ValueError(f"{name} has no argument {key!r}{did_you_mean(key, parameters)} (allowed: {allowed})")
+            raise ValueError(
+                f"{name} has no argument {key!r}{did_you_mean(key, parameters)} (allowed: {allowed})"
+            )
     for key, parameter in parameters.items():
         if parameter.kind is parameter.VAR_POSITIONAL and key in kwargs:
             args = [*args, *kwargs.pop(key)]
@@ -219,7 +260,9 @@ def _evaluated(node: ast.AST, text: str) -> Any:
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             values = [_evaluated(arg, text) for arg in args]
             return _made(name, values, {str(k.arg): _evaluated(k.value, text) for k in keywords})
-    raise ValueError(f"cannot read {ast.unparse(node)!r} in {text!r}: it must be a number, a text or NAME(...)")
+    raise ValueError(
+        f"cannot read {ast.unparse(node)!r} in {text!r}: it must be a number, a text or NAME(...)"
+    )
 
 
 def _to_json(value: Any, where: str) -> Any:
@@ -253,5 +296,7 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
     if callable(value) and not isinstance(value, Choice):
-        return next((name for name, function in FUNCTIONS.items() if function is value), repr(value))
+        return next(
+            (name for name, function in FUNCTIONS.items() if function is value), repr(value)
+        )
     return repr(value)

@@ -12,8 +12,8 @@ import jdd
 ROOT = Path(jdd.__file__).parent
 # A layer may import those before it. (A method knows by which protocol its paper is judged, and initial images
 # come from the class table: evaluate and data stand lower than in the first design.)
-ORDER = "losses augment nn interop data datasets synthetic matching training evaluate methods cli".split()
-BELOW_ALL = {"validation", "streaming", "atomic_write"}
+ORDER = "losses augment nn interop data datasets matching synthetic training evaluate baselines methods cli".split()
+BELOW_ALL = {"validation", "streaming", "atomic_write", "choice", "network_output"}
 
 
 @pytest.mark.parametrize("layer", ORDER)

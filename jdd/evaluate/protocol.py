@@ -128,7 +128,9 @@ class EvaluationProtocol:
         try:
             protocol = read(content)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"the protocol cannot be read: entry {error} is missing or wrong") from None
+            raise ValueError(
+                f"the protocol cannot be read: entry {error} is missing or wrong"
+            ) from None
         return protocol
 
     def describe(self) -> str:
@@ -166,7 +168,9 @@ def _from_version_2(content: Mapping[str, Any]) -> EvaluationProtocol:
 def _from_version_1(content: Mapping[str, Any]) -> EvaluationProtocol:
     strategy, augmenter = content["augmentation"], content["augmenter"]
     if augmenter not in ("dsa", "dc") or not isinstance(strategy, str):
-        raise ValueError(f"augmenter must be dsa or dc with a text, got {augmenter!r}, {strategy!r}")
+        raise ValueError(
+            f"augmenter must be dsa or dc with a text, got {augmenter!r}, {strategy!r}"
+        )
     if augmenter == "dc" and strategy != "none":
         augment = dc_augmentation(strategy)
     else:

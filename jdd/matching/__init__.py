@@ -1,9 +1,9 @@
 """Objectives as chains of transforms on (synthetic, real) pairs."""
 
 from jdd.data.batch import Batch as Batch
+from jdd.matching.base import RESERVED_FOLD as RESERVED_FOLD
 from jdd.matching.base import Context as Context
 from jdd.matching.base import Pair as Pair
-from jdd.matching.base import RESERVED_FOLD as RESERVED_FOLD
 from jdd.matching.base import Stage as Stage
 from jdd.matching.base import stateless as stateless
 from jdd.matching.base import value_of as value_of

@@ -212,7 +212,9 @@ def when_coupled(coupled: Stage, independent: Stage) -> Stage:
     """
 
     def init(key: Array) -> tuple[Any, Any]:
-        return coupled.init(jax.random.fold_in(key, 0)), independent.init(jax.random.fold_in(key, 1))
+        return coupled.init(jax.random.fold_in(key, 0)), independent.init(
+            jax.random.fold_in(key, 1)
+        )
 
     def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
         if context.coupled:

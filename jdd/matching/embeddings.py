@@ -69,7 +69,9 @@ def embeddings(
             return Embedded(_streamed(function, batch.images, micro_batch), batch.weights)
 
         size = default_forward_batch()
-        real_size, synthetic_size = micro_batches.sizes(pair, context.coupled, real=size, synthetic=size)
+        real_size, synthetic_size = micro_batches.sizes(
+            pair, context.coupled, real=size, synthetic=size
+        )
         real = side(pair.real, embed, real_size)
         recomputed = jax.checkpoint(embed, prevent_cse=False)
         synthetic = side(pair.synthetic, recomputed, synthetic_size)

@@ -71,7 +71,9 @@ def features(
 
     def apply(pair: Pair, context: Context) -> Pair:
         size = default_forward_batch()
-        real_size, synthetic_size = micro_batches.sizes(pair, context.coupled, real=size, synthetic=size)
+        real_size, synthetic_size = micro_batches.sizes(
+            pair, context.coupled, real=size, synthetic=size
+        )
 
         def part(images: Array, weights: Array) -> tuple[tuple[Array, ...], Array]:
             taps, embedding = context.features(context.params, images)

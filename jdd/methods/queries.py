@@ -240,9 +240,7 @@ class Visit(NamedTuple):
             is_done=jnp.bool(False),
         )
 
-    def after_update(
-        self, rule: QueryRule, accuracies: Array, query: int, is_last: Array
-    ) -> Visit:
+    def after_update(self, rule: QueryRule, accuracies: Array, query: int, is_last: Array) -> Visit:
         """After one more update and its query; ``is_last``: the network has had all its updates."""
         window = self.window.push(rule, accuracies)
         plateaued = has_plateaued(rule, window, query)
@@ -279,9 +277,7 @@ class VisitRecord(NamedTuple):
     @classmethod
     def empty(cls, networks: int) -> VisitRecord:
         """Before the first network."""
-        return cls(
-            *(jnp.zeros(networks, jnp.int32) for _ in range(3)), jnp.zeros(networks, bool)
-        )
+        return cls(*(jnp.zeros(networks, jnp.int32) for _ in range(3)), jnp.zeros(networks, bool))
 
     def with_visit(self, network: Array, visit: Visit) -> VisitRecord:
         """With the numbers of one network."""

@@ -155,9 +155,7 @@ def _motion(rule: QueryRule, learning_rate: float, augment: Augmentation | None)
             variables, done, window = lax.while_loop(goes_on, epoch, start)
             return variables, visit.after_training(done, ~has_changed(rule, window, size))
 
-        variables, visit = lax.cond(
-            visit.is_done, lambda: (dict(net.variables), visit), trained
-        )
+        variables, visit = lax.cond(visit.is_done, lambda: (dict(net.variables), visit), trained)
         return Net(variables, visit, net.record.with_visit(round.network, visit))
 
     def check(model: Model, table: ClassTable, networks: int, updates: int, images: int) -> None:

@@ -115,7 +115,7 @@ class Recipe:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None:
-                text = value.describe() if isinstance(value, EvaluationProtocol) else value
+                text = value.describe() if isinstance(value, Choice | EvaluationProtocol) else value
                 lines.append(f"{field.name:<{width}}  {text}")
         return "\n".join(lines)
 
@@ -153,7 +153,9 @@ class Recipe:
                 raise ValueError(f"the recipe is not JSON: {error}") from None
         if not isinstance(content, Mapping) or content.get("version") != VERSION:
             version = content.get("version") if isinstance(content, Mapping) else content
-            raise ValueError(f"the recipe has version {version!r}, this jdd reads version {VERSION}")
+            raise ValueError(
+                f"the recipe has version {version!r}, this jdd reads version {VERSION}"
+            )
         entries = {name: value for name, value in content.items() if name != "version"}
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in entries:
@@ -165,7 +167,9 @@ class Recipe:
         for name, value in entries.items():
             try:
                 is_protocol = name == "protocol"
-                values[name] = EvaluationProtocol.from_json(value) if is_protocol else from_json(value)
+                values[name] = (
+                    EvaluationProtocol.from_json(value) if is_protocol else from_json(value)
+                )
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         return cls(**values)

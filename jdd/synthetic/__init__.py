@@ -1,7 +1,5 @@
 """What is learned, and how it becomes images."""
 
-from jdd.synthetic.coreset import herding as herding
-from jdd.synthetic.coreset import k_centre as k_centre
 from jdd.synthetic.initial import Initial as Initial
 from jdd.synthetic.initial import from_noise as from_noise
 from jdd.synthetic.initial import from_real as from_real
@@ -13,5 +11,6 @@ from jdd.synthetic.parametrisation import all_variants as all_variants
 from jdd.synthetic.parametrisation import class_labels as class_labels
 from jdd.synthetic.parametrisation import flat as flat
 from jdd.synthetic.parametrisation import from_space as from_space
+from jdd.synthetic.parametrisation import into_space as into_space
 from jdd.synthetic.parametrisation import one_variant as one_variant
 from jdd.synthetic.parametrisation import pixels as pixels

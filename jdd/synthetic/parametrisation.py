@@ -107,9 +107,7 @@ def one_variant(
     return batch._replace(images=from_space(parametrisation.space, batch.images, statistics))
 
 
-def all_variants(
-    parametrisation: Parametrisation, params: Params, statistics: Statistics
-) -> Batch:
+def all_variants(parametrisation: Parametrisation, params: Params, statistics: Statistics) -> Batch:
     """The whole set as networks see it, with every variant.
 
     Returns:

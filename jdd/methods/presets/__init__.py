@@ -37,5 +37,7 @@ PRESETS: dict[str, Preset] = {
     "dsac": Preset(dsac, "DCC with Differentiable Siamese Augmentation", "Lee et al., ICML 2022"),
     "dm": Preset(dm, "Distribution Matching", "Zhao, Bilen, WACV 2023"),
     "cafe": Preset(cafe, "Condense dataset by Aligning FEatures", "Wang et al., CVPR 2022"),
-    "cafe-fixed": Preset(cafe_fixed, "CAFE's objective under fixed loops", "Wang et al., CVPR 2022"),
+    "cafe-fixed": Preset(
+        cafe_fixed, "CAFE's objective under fixed loops", "Wang et al., CVPR 2022"
+    ),
 }

@@ -9,13 +9,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jdd.baselines.real_sets import WHOLE_SET, whole_set
+from jdd.baselines.selection import herding, k_centre
+from jdd.choice import register
 from jdd.data.table import ClassTable, take
 from jdd.evaluate.accuracy import default_micro_batch
-from jdd.evaluate.baselines import WHOLE_SET, all_images, flat_set
 from jdd.nn import Model
 from jdd.nn.model import Variables
-from jdd.synthetic.coreset import herding, k_centre
-from jdd.training import train_epochs
+from jdd.synthetic import Initial
+from jdd.training import TrainingState, train_epochs
+from jdd.validation import at_least
 
 Selection = Callable[..., Array]
 """``selection(features [N, d], n, valid=...) -> int32 [n]``."""
@@ -56,9 +59,10 @@ def train_on_all(
 @functools.partial(jax.jit, static_argnames="model")
 def _train(key: Array, model: Model, table: ClassTable, epochs: Array) -> Variables:
     start, training = jax.random.split(key)
-    recipe = WHOLE_SET.recipe._replace(decay_after=(epochs - 1) // 2 + 2)
-    variables = model.init(start)
-    return train_epochs(training, model, variables, *all_images(table), recipe, epochs=epochs)[0]
+    sgd = WHOLE_SET.sgd._replace(milestones=((epochs - 1) // 2 + 2,))
+    state, batch = TrainingState.begin(model.init(start), sgd), whole_set(table)
+    state, _ = train_epochs(training, model, state, batch.images, batch.labels, sgd, epochs=epochs)
+    return state.variables
 
 
 @functools.partial(jax.jit, static_argnames=("select", "model", "ipc", "micro_batch"))
@@ -152,27 +156,42 @@ def coreset_images(
     return select_images(select, model, train_on_all(key, model, table, epochs=epochs), table, ipc)
 
 
-def coreset_real(
-    key: Array,
-    table: ClassTable,
-    ipc: int,
-    *,
-    select: Selection,
-    model: Model,
-    epochs: int = CORESET_EPOCHS,
-) -> tuple[Array, Array]:
-    """The images of ``coreset_images`` as a set to train on.
+@register
+def from_herding(epochs: int = CORESET_EPOCHS) -> Initial:
+    """Real images that `selection.herding` chooses, by a network trained on all of them.
 
     Args:
-      key, table, ipc, select, model, epochs: see ``coreset_images``.
-
-    Returns:
-      ``(images [C * ipc, H, W, ch], labels [C * ipc])``, class-major.
+      epochs: of that network's training.
 
     Raises:
-      ValueError: as there, and if the network that chooses diverged.
+      ValueError: if epochs is below 1.
+
+    >>> from_herding()
+    from_herding()
     """
-    images = coreset_images(key, table, ipc, select=select, model=model, epochs=epochs)
-    if not bool(jnp.isfinite(images).all()):
-        raise ValueError(f"the {model.name} that was to choose images diverged in {epochs} epochs")
-    return flat_set(images)
+    return _from_selection(herding, epochs)
+
+
+@register
+def from_k_centre(epochs: int = CORESET_EPOCHS) -> Initial:
+    """Real images that `selection.k_centre` chooses, by a network trained on all of them.
+
+    Args:
+      epochs: of that network's training.
+
+    Raises:
+      ValueError: if epochs is below 1.
+
+    >>> from_k_centre(3)
+    from_k_centre(3)
+    """
+    return _from_selection(k_centre, epochs)
+
+
+def _from_selection(select: Selection, epochs: int) -> Initial:
+    at_least("epochs", epochs, 1)
+
+    def images(key: Array, table: ClassTable, model: Model, n: int) -> Array:
+        return coreset_images(key, table, n, select=select, model=model, epochs=epochs)
+
+    return Initial(images)
