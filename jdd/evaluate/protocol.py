@@ -17,6 +17,7 @@ from jdd.augment import (
     no_augmentation,
 )
 from jdd.choice import from_json
+from jdd.nn import Network
 from jdd.training import SGD
 from jdd.validation import at_least, positive, share
 
@@ -33,7 +34,7 @@ class EvaluationProtocol:
       epochs: the E of the papers; E + 1 epochs are trained, as the original code does.
       augment: of each minibatch, parameters per image.
       learning_rate, momentum, weight_decay, batch_size: of SGD.
-      batch_norm: the protocol for evaluation networks with BatchNorm, where that is another one (DC's code
+      batch_norm: the protocol for the ConvNet with BatchNorm, where that is another one (DC's code
         augments there); None where it is the same.
 
     Raises:
@@ -69,13 +70,19 @@ class EvaluationProtocol:
             milestones=(self.epochs // 2 + 2,),
         )
 
-    def for_norm(self, norm: str) -> EvaluationProtocol:
-        """The protocol for an evaluation network with this norm.
+    def for_network(self, network: Network) -> EvaluationProtocol:
+        """The protocol for an evaluation network.
 
-        >>> PROTOCOLS["dc"].for_norm("batch").name
+        DC's code augments for the ConvNet with BatchNorm and ReLU, and for no other BatchNorm.
+
+        >>> from jdd.nn import network
+        >>> PROTOCOLS["dc"].for_network(network("convnetbn")).name
         'dc-crop-noise'
         """
-        return self.batch_norm if norm == "batch" and self.batch_norm is not None else self
+        is_convnet = network.architecture == "convnet" and network.options["activation"] == "relu"
+        if is_convnet and network.norm == "batch" and self.batch_norm is not None:
+            return self.batch_norm
+        return self
 
     def with_epochs(self, epochs: int | None) -> EvaluationProtocol:
         """The protocol with another number of epochs, which its name then states; None for its own.
@@ -218,8 +225,8 @@ not augment, and DSA's (without flip on digits)."""
 def dc_protocol(data: str) -> EvaluationProtocol:
     """DC's protocol for a data set: crop_scale_rotate on MNIST, no augmentation elsewhere.
 
-    >>> dc_protocol("mnist").name, dc_protocol("cifar10").for_norm("batch").name
-    ('dc-crop-scale-rotate', 'dc-crop-noise')
+    >>> dc_protocol("mnist").name, dc_protocol("cifar10").name
+    ('dc-crop-scale-rotate', 'dc')
     """
     return PROTOCOLS["dc-crop-scale-rotate" if data == "mnist" else "dc"]
 

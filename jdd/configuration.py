@@ -1,0 +1,163 @@
+"""Everything that makes one run another: recipe, data, network, evaluation and seed, as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from jdd.methods import Recipe
+from jdd.nn import Network, network
+from jdd.validation import at_least, one_of
+
+VERSION = 1
+"""Of `Configuration.record`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataChoice:
+    """Which data set.
+
+    Attributes:
+      name: as ``load_dataset`` takes it.
+      classes: only these classes, by name or index, in this order; empty for all.
+      test_share: the share of each class that is test, for folders without a test split; None
+        where the data set has one.
+      fingerprint: of the training images (``Dataset.fingerprint``); empty before they are loaded. Two
+        names with one fingerprint are the same data.
+    """
+
+    name: str = "digits"
+    classes: tuple[str, ...] = ()
+    test_share: float | None = None
+    fingerprint: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationPlan:
+    """What is measured during a run and at its end.
+
+    Attributes:
+      networks: networks trained for the final number; a quarter of it during the run.
+      every: networks of the run between two evaluations; 0: only at the end.
+      epochs: of an evaluation network in place of the protocol's; None for the protocol's.
+      norm: of the evaluation network; None for that of the recipe's pool.
+      random: whether networks are also trained on random real images.
+      whole: whether one is also trained on the whole real set; "auto": where that is short.
+
+    Raises:
+      ValueError: naming the number that is out of range.
+    """
+
+    networks: int = 20
+    every: int = 0
+    epochs: int | None = None
+    norm: str | None = None
+    random: bool = True
+    whole: Literal["auto", "yes", "no"] = "auto"
+
+    def __post_init__(self) -> None:
+        at_least("networks", self.networks, 1)
+        at_least("every", self.every, 0)
+        if self.epochs is not None:
+            at_least("epochs", self.epochs, 1)
+        one_of("whole", self.whole, ("auto", "yes", "no"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """One run: what the command line edits, ``config.json`` holds and a resumed run is compared with.
+
+    Attributes:
+      recipe: the method.
+      data: the data set.
+      network: the architecture that is matched on.
+      evaluation: what is measured.
+      seed: of all randomness.
+
+    Raises:
+      ValueError: if the seed is not from 0 to 2**32 - 1.
+
+    >>> import jdd
+    >>> run = Configuration(jdd.dsa(1, data="digits"), DataChoice("digits"))
+    >>> run == Configuration.from_record(run.record())
+    True
+    """
+
+    recipe: Recipe
+    data: DataChoice = DataChoice()
+    network: Network = network("convnet")
+    evaluation: EvaluationPlan = EvaluationPlan()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0)
+        if self.seed >= 2**32:
+            raise ValueError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}")
+
+    @property
+    def eval_network(self) -> Network:
+        """The evaluation network: the recipe's pool, with the plan's norm.
+
+        Raises:
+          ValueError: if it has no norm to choose.
+        """
+        norm = self.evaluation.norm
+        if norm is None:
+            return self.network if self.recipe.pool == "SS" else self.network.without_batch_norm()
+        # With BatchNorm, the papers' variants of an architecture (downsampling) are kept too.
+        base = self.network if norm == "batch" else self.network.without_batch_norm()
+        if "norm" not in base.options:
+            raise ValueError(f"norm: {base.architecture} has no norm")
+        return base.replace(norm=norm)
+
+    def record(self) -> dict[str, Any]:
+        """Everything as a JSON object; the inverse is `from_record`.
+
+        Raises:
+          ValueError: naming a choice of the recipe that has no name.
+        """
+        return {
+            "version": VERSION,
+            "recipe": self.recipe.record(),
+            "data": json.loads(json.dumps(dataclasses.asdict(self.data))),
+            "network": self.network.to_json(),
+            "evaluation": dataclasses.asdict(self.evaluation),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_record(cls, content: Mapping[str, Any]) -> Configuration:
+        """The configuration that `record` wrote.
+
+        Raises:
+          ValueError: naming the entry that is missing, unknown or cannot be.
+        """
+        if not isinstance(content, Mapping) or content.get("version") != VERSION:
+            version = content.get("version") if isinstance(content, Mapping) else content
+            raise ValueError(
+                f"the configuration has version {version!r}, this jdd reads version {VERSION}"
+            )
+        for name in ("recipe", "data", "network", "evaluation", "seed"):
+            if name not in content:
+                raise ValueError(f"the configuration has no entry {name!r}")
+        data = dict(_entries("data", content["data"], DataChoice))
+        if "classes" in data:
+            data["classes"] = tuple(data["classes"])
+        plan = _entries("evaluation", content["evaluation"], EvaluationPlan)
+        return cls(
+            Recipe.from_json(content["recipe"]),
+            DataChoice(**data),
+            Network.from_json(content["network"]),
+            EvaluationPlan(**plan),
+            content["seed"],
+        )
+
+
+def _entries(name: str, content: Any, kind: type) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise ValueError(f"the entry {name} must be a JSON object, got {content!r}")
+    for entry in content:
+        one_of(f"entry of {name}", entry, [field.name for field in dataclasses.fields(kind)])
+    return content
