@@ -11,7 +11,7 @@ import pytest
 
 from jdd import nn
 from jdd.interop import params_from_torch
-from jdd.nn import NETWORKS, POOLS, network, networks
+from jdd.nn import NETWORKS, POOLS, network, parse_networks
 from jdd.nn.registry import default_options
 
 # Classes and images of MNIST, CIFAR-10 and CIFAR-100, and the parameters that the papers' code has there.
@@ -140,14 +140,20 @@ def test_initialisation_is_pytorchs_default():
         (lambda: network("resnet"), "unknown network 'resnet', did you mean 'resnet18'"),
         (lambda: network("mlp", norm="batch"), "mlp has no norm"),
         (lambda: network("VGG11BN", norm="layer"), "VGG11BN has norm batch, not layer"),
-        (lambda: networks("convnet,alxnet"), "unknown network 'alxnet', did you mean 'alexnet'"),
-        (lambda: networks("m"), "unknown network 'm'"),
-        (lambda: networks("convnet,"), "unknown network ''"),
         (
-            lambda: networks("mlp,lenet", norm="batch"),
+            lambda: parse_networks("convnet,alxnet"),
+            "unknown network 'alxnet', did you mean 'alexnet'",
+        ),
+        (lambda: parse_networks("m"), "unknown network 'm'"),
+        (lambda: parse_networks("convnet,"), "unknown network ''"),
+        (
+            lambda: parse_networks("mlp,lenet", norm="batch"),
             "norm can be chosen for none of the networks",
         ),
-        (lambda: networks("N", norm="batch"), "norm can be chosen for none of the networks N"),
+        (
+            lambda: parse_networks("N", norm="batch"),
+            "norm can be chosen for none of the networks N",
+        ),
     ],
 )
 def test_what_is_not_possible_is_refused(make, message):
@@ -169,19 +175,19 @@ def test_every_name_stands_for_a_network_of_its_own():
 
 
 def test_pools_options_and_the_network_that_was_distilled_on():
-    assert [each.architecture for each in networks("M")] == list(POOLS["M"])
-    assert networks("M, convnetD3 ,MLP") == networks("M")
-    wide = networks("W,mlp", depth=2)
+    assert [each.architecture for each in parse_networks("M")] == list(POOLS["M"])
+    assert parse_networks("M, convnetD3 ,MLP") == parse_networks("M")
+    wide = parse_networks("W,mlp", depth=2)
     assert [each.options.get("width") for each in wide] == [32, 64, 128, 256, None]
     assert [each.options.get("depth") for each in wide] == [2, 2, 2, 2, None]
-    batch = networks("M", norm="batch")
+    batch = parse_networks("M", norm="batch")
     assert [each.norm for each in batch] == ["none", "batch", "none", "batch", "batch", "batch"]
     trained = network("resnet18bn_ap")
-    assert networks("S,SS", trained=trained) == [network("resnet18"), trained]
-    assert networks("S", trained=network("alexnetbn")) == [network("alexnet")]
-    assert networks("S", trained=network("convnetaswishbn")) == [network("convnetaswish")]
-    assert networks("S", trained=network("resnet18_ap")) == [network("resnet18_ap")]
-    assert networks("SS,S") == [network("convnet")]
+    assert parse_networks("S,SS", trained=trained) == [network("resnet18"), trained]
+    assert parse_networks("S", trained=network("alexnetbn")) == [network("alexnet")]
+    assert parse_networks("S", trained=network("convnetaswishbn")) == [network("convnetaswish")]
+    assert parse_networks("S", trained=network("resnet18_ap")) == [network("resnet18_ap")]
+    assert parse_networks("SS,S") == [network("convnet")]
 
 
 def test_options_are_those_of_the_constructors():
