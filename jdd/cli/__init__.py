@@ -6,9 +6,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from jdd.cli.errors import Interrupted, RunError, UsageError, one_line
+from jdd.runs.compilation_cache import keep_compiled_programs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,24 +92,6 @@ def _run(command: object, arguments: Sequence[str]) -> None:
             from jdd.cli.show import methods
 
             methods()
-
-
-def keep_compiled_programs() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX was told of another one."""
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(_cache_folder()))
-
-
-def _cache_folder() -> Path:
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "jdd" / "jax"
 
 
 def _fail(code: int, error: Exception | str) -> int:

@@ -15,14 +15,17 @@ from rich.console import Console
 
 from jdd import evaluate, methods
 from jdd.artefact import DistilledSet, Metadata, versions
-from jdd.cli import loop, report, scoring
+from jdd.cli import report, scoring
 from jdd.cli.commands import Distill
 from jdd.cli.errors import Interrupted, RunError, blame, one_line
 from jdd.cli.experiment import Experiment, prepare
-from jdd.cli.interrupt import Interrupt
 from jdd.cli.places import SET, run_folder
-from jdd.cli.progress import Reporter, duration, reporter
 from jdd.cli.run_directory import RunDirectory
+from jdd.runs import loop
+from jdd.runs.interrupt import Interrupt
+from jdd.runs.progress import RunProgress as Reporter
+from jdd.runs.progress import RunProgress as reporter
+from jdd.runs.progress import duration
 from jdd.validation import count
 
 # Given a key and a callback (networks done, of how many), the accuracies.
@@ -136,7 +139,7 @@ class Session:
                 step=step,
                 total=self.total,
                 stops=evaluation_steps(self.experiment),
-                keep=self._images,
+                decode=self.experiment.method.decode,
                 updates=self.experiment.method.updates,
                 hooks=loop.Hooks(
                     self._report, self._evaluate, self._save, lambda: self.interrupt.asked
@@ -147,7 +150,7 @@ class Session:
             raise self._interrupted(stop.step) from None
         except loop.Diverged as end:
             at = {"diverged_at": end.step, "step": end.good_step}
-            self._write_set(end.good, at)
+            self._write_set(end.good[0], at)
             raise RunError(
                 f"{end}: the set of step {end.good_step}, the last good one, is in {self.run.path}"
             ) from None
@@ -286,7 +289,7 @@ class Session:
         temporaries: int | None,
     ) -> None:
         # matplotlib takes a second to import, and a run that is refused does not need it.
-        from jdd.cli import draw
+        from jdd.runs import draw
 
         results = {
             score.images: {

@@ -21,9 +21,11 @@ from jdd.cli.experiment import check_augmentation, load, with_epochs
 from jdd.cli.networks import build, evaluated, flags, judging, recorded
 from jdd.cli.options import DataOptions, Evaluate
 from jdd.cli.places import new_file, set_file
-from jdd.cli.progress import Reporter, duration, reporter
 from jdd.cli.protocol import meant_protocol
 from jdd.nn import Model, Network, network
+from jdd.runs.progress import RunProgress as Reporter
+from jdd.runs.progress import RunProgress as reporter
+from jdd.runs.progress import duration
 from jdd.validation import count, one_of
 
 

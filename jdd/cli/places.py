@@ -9,10 +9,10 @@ from pathlib import Path
 from jdd.atomic_write import is_leftover
 from jdd.cli.commands import Distill
 from jdd.cli.errors import UsageError, blame, require
+from jdd.runs.lock import LOCK
 from jdd.validation import did_you_mean
 
 SET = "set.safetensors"
-LOCK = ".lock"
 
 
 def run_folder(command: Distill) -> Path:

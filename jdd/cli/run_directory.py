@@ -11,8 +11,8 @@ from typing import Any
 from jdd.atomic_write import append_line, is_leftover, write_atomically
 from jdd.checkpoint import Checkpoints
 from jdd.cli.errors import UsageError, blame, one_line
-from jdd.cli.lock import alone_in
 from jdd.cli.places import check_run_folder
+from jdd.runs.lock import hold
 
 # What an entry of the options is told by, where that is not an option of its name.
 _TOLD_BY = {"train_split": "--data", "method": "METHOD"}
@@ -50,7 +50,9 @@ class RunDirectory:
             cannot be made.
         """
         check_run_folder(path, resume=resume)
-        with alone_in(path):
+        with contextlib.ExitStack() as stack:
+            with blame("--out"):
+                stack.enter_context(hold(path))
             check_run_folder(path, resume=resume)  # again: now nobody else writes
             fresh = json.loads(json.dumps(config))
             run = cls(path, _saved(path) if resume else fresh)

@@ -69,7 +69,7 @@ def methods() -> None:
 
 def _draw(distilled: DistilledSet, path: Path) -> None:
     # matplotlib takes a second to import.
-    from jdd.cli import draw
+    from jdd.runs import draw
 
     labels = distilled.labels if distilled.labels.ndim == 1 else np.argmax(distilled.labels, -1)
     draw.grid(distilled.pixels(), labels, distilled.metadata.class_names, path)
