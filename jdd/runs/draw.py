@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
+from jdd.artefact import DistilledSet
 from jdd.atomic_write import write_atomically
 from jdd.validation import at_least
 
@@ -189,3 +190,10 @@ def _short(name: str) -> str:
 def _escaped(name: str) -> str:
     """A short name that matplotlib does not take for a formula."""
     return _short(name).replace("$", r"\$")
+
+
+def grid_of_set(distilled: DistilledSet, path: str | Path) -> Path:
+    """Draws a distilled set with `grid`; images with soft labels stand in the row of the largest one."""
+    soft = distilled.labels.ndim == 2
+    labels = np.argmax(distilled.labels, -1) if soft else distilled.labels
+    return grid(distilled.pixels(), labels, distilled.metadata.class_names, path)
