@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jdd import augment, data, datasets, evaluate, matching, methods, nn, synthetic
 from jdd.artefact import Augmentation
@@ -134,7 +132,7 @@ def prepare(command: Distill) -> Experiment:
 
 def load(options: DataOptions) -> datasets.Dataset:
     """The data set, or a ``UsageError``; files that are not the published ones are warned of."""
-    with blame("--data"), said(datasets.NotPublished):
+    with blame("--data"), said(datasets.DataWarning):
         dataset = datasets.load_dataset(options.data, data_dir=options.data_dir)
     with blame("--classes"):
         return dataset.restrict(options.classes) if options.classes else dataset
@@ -207,12 +205,7 @@ def check_augmentation(
 
 def fingerprint(dataset: datasets.Dataset) -> str:
     """A short hash of the training images, their labels and their normalisation."""
-    train = dataset.train
-    digest = hashlib.blake2b(digest_size=8)
-    for array in (train.images, train.labels):
-        digest.update(np.ascontiguousarray(array).reshape(-1).data)
-    digest.update(repr((train.images.shape, dataset.mean, dataset.std)).encode())
-    return digest.hexdigest()
+    return dataset.fingerprint
 
 
 def _gradient(command: Distill) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jdd.data.split import Split
-from jdd.datasets.dataset import Source
 from jdd.datasets.pickles import read_pickle
+from jdd.datasets.source import RawSplit, Source
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE
@@ -62,8 +61,8 @@ def read_cifar_folder(folder: Path) -> Source:
     labels = np.concatenate([labels for _, labels in parts])
     meta = folder / version.meta
     return Source(
-        Split(images, labels),
-        Split(*version.read(test)),
+        RawSplit(images, labels),
+        RawSplit(*version.read(test)),
         version.names(meta) if meta.is_file() else None,
         files=(*train, test),
     )

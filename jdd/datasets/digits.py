@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jdd.data.split import Split
-from jdd.datasets.dataset import Source
+from jdd.datasets.source import RawSplit, Source
 
 
 def read_digits() -> Source:
@@ -27,5 +26,7 @@ def read_digits() -> Source:
     for digit in range(10):
         test[np.flatnonzero(labels == digit)[4::5]] = True
     return Source(
-        Split(images[~test], labels[~test]), Split(images[test], labels[test]), tuple("0123456789")
+        RawSplit(images[~test], labels[~test]),
+        RawSplit(images[test], labels[test]),
+        tuple("0123456789"),
     )

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jdd.data.split import Split
-from jdd.datasets.dataset import Source
+from jdd.datasets.source import RawSplit, Source
 
 # split -> (stem of the images' file, stem of the labels' file), as published
 _STEMS = {
@@ -102,7 +101,7 @@ def _find(folder: Path, stem: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _read_split(folder: Path, part: str) -> Split:
+def _read_split(folder: Path, part: str) -> RawSplit:
     images_path, labels_path = (_find(folder, stem) for stem in _STEMS[part])
     if images_path is None or labels_path is None:
         raise ValueError(f"{folder}: the {part} files are missing")
@@ -115,4 +114,9 @@ def _read_split(folder: Path, part: str) -> Split:
         raise ValueError(f"{labels_path}: labels must have rank 1, got shape {labels.shape}")
     if len(images) != len(labels):
         raise ValueError(f"{labels_path}: {len(labels)} labels for {len(images)} images")
-    return Split(images[..., None] if images.ndim == 3 else images, labels.astype(np.int32))
+    return RawSplit(
+        images[..., None] if images.ndim == 3 else images,
+        labels.astype(np.int32),
+        str(images_path),
+        str(labels_path),
+    )

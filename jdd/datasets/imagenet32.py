@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jdd.data.split import Split
 from jdd.datasets.cifar import numbered, read_pickled_batch
-from jdd.datasets.dataset import Source
+from jdd.datasets.source import RawSplit, Source
 from jdd.datasets.tiny_imagenet import distinct_names
 
 CLASSES = 1000
@@ -106,7 +105,9 @@ def read_imagenet32_folder(folder: Path, group: str | None = None) -> Source:
     names = _all_names(folder) if group is None else tuple(c.name for c in GROUPS[group])
     parts = [_read_batch(path, label_of) for path in train]
     return Source(
-        Split(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts])),
+        RawSplit(
+            np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts])
+        ),
         _read_batch(test, label_of),
         names,
         remark=_REMARK,
@@ -133,9 +134,10 @@ def group_of(source: Source, group: str) -> Source:
     label_of = np.full(len(given), -1, np.int32)
     for label, fine in enumerate(GROUPS[group]):
         label_of[given.index(fine.wnid)] = label
+    train, test = source.train, source.test
     return source._replace(
-        train=_relabelled(source.train.images, source.train.labels, label_of),
-        test=_relabelled(source.test.images, source.test.labels, label_of),
+        train=_relabelled(train.images, train.labels, label_of),
+        test=None if test is None else _relabelled(test.images, test.labels, label_of),
         class_names=tuple(c.name for c in GROUPS[group]),
     )
 
@@ -144,15 +146,15 @@ def _place(folder: Path, extracted: str) -> Path:
     return folder / extracted if (folder / extracted).is_dir() else folder
 
 
-def _read_batch(path: Path, label_of: np.ndarray) -> Split:
+def _read_batch(path: Path, label_of: np.ndarray) -> RawSplit:
     images, labels = read_pickled_batch(path, "labels", first=1, last=CLASSES)
     return _relabelled(images, labels, label_of)
 
 
-def _relabelled(images: np.ndarray, labels: np.ndarray, label_of: np.ndarray) -> Split:
+def _relabelled(images: np.ndarray, labels: np.ndarray, label_of: np.ndarray) -> RawSplit:
     new = label_of[labels]
     kept = new >= 0
-    return Split(images if kept.all() else images[kept], new[kept])
+    return RawSplit(images if kept.all() else images[kept], new[kept])
 
 
 def _all_names(folder: Path) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jdd.datasets.cifar import has_cifar10_files, has_cifar100_files, read_cifar_folder
-from jdd.datasets.dataset import Source
 from jdd.datasets.idx import has_idx_files, read_bytes, read_idx_folder
 from jdd.datasets.imagenet32 import GROUPS, group_of, has_imagenet32_files, read_imagenet32_folder
+from jdd.datasets.source import DataWarning, Source
 from jdd.datasets.svhn import has_svhn_files, read_svhn_folder
 from jdd.datasets.tiny_imagenet import has_tiny_imagenet_files, read_tiny_imagenet_folder
 
@@ -31,8 +31,8 @@ STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 
 
-class NotPublished(UserWarning):
-    """Files that are read under the name of a published set are not those of its publisher."""
+class NotPublished(DataWarning):
+    """The files that are read under the name of a published set are not those of its publisher."""
 
 
 Files = Mapping[str, str | None]
@@ -165,7 +165,7 @@ _CIFAR100_PYTHON = {
 _IMAGENET32_FILES = dict.fromkeys([f"train_data_batch_{i}" for i in range(1, 11)] + ["val_data"])
 
 _MNIST = Published(
-    folders=("mnist", "."),
+    folders=_below("MNIST/raw", "mnist"),
     files=_IDX_FILES,
     is_there=has_idx_files,
     read=read_idx_folder,
@@ -201,7 +201,7 @@ _IMAGENET32 = Published(
 PUBLISHED: dict[str, Published] = {
     "mnist": _MNIST,
     "fashion_mnist": _MNIST._replace(
-        folders=("fashion_mnist", "."),
+        folders=_below("FashionMNIST/raw", "fashion_mnist"),
         class_names=tuple(_FASHION),
         tfds="fashion_mnist",
         versions=(_FASHION_FILES,),

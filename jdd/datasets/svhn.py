@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jdd.data.split import Split
-from jdd.datasets.dataset import Source
+from jdd.datasets.source import RawSplit, Source
 
 FILES = ("train_32x32.mat", "test_32x32.mat")
 
@@ -37,7 +36,7 @@ def has_svhn_files(folder: Path) -> bool:
     return any((folder / name).is_file() for name in FILES)
 
 
-def _read_split(path: Path) -> Split:
+def _read_split(path: Path) -> RawSplit:
     content = _load(path)
     for key in ("X", "y"):
         if not isinstance(content.get(key), np.ndarray):
@@ -55,7 +54,7 @@ def _read_split(path: Path) -> Split:
     if wrong.size:
         raise ValueError(f"{path}: labels must be from 1 to 10, got {wrong[0]}")
     digits = labels.astype(np.int32) % 10
-    return Split(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), digits)
+    return RawSplit(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), digits)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jdd.datasets.dataset import Source
-from jdd.datasets.folder import read_images
+from jdd.datasets.images import read_images
+from jdd.datasets.source import Source
 from jdd.validation import did_you_mean
 
 

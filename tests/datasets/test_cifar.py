@@ -50,8 +50,8 @@ def test_cifar10_layout(folder, images):
     source = read_cifar_folder(folder)
     np.testing.assert_array_equal(source.train.images, images)
     assert source.train.labels.tolist() == [*range(10), 0, 1]
+    assert source.test is not None and source.class_names is None
     np.testing.assert_array_equal(source.test.images, images[:10])
-    assert source.class_names is None
 
 
 def test_names_from_the_meta_file(folder):

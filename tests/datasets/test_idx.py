@@ -59,7 +59,7 @@ def test_folder(tmp_path, write_idx):
     source = read_idx_folder(tmp_path)
     np.testing.assert_array_equal(source.train.images, images[..., None])
     np.testing.assert_array_equal(source.train.labels, labels)
-    assert len(source.test) == 4
+    assert source.test is not None and len(source.test) == 4
 
 
 def test_both_spellings_and_gzip(tmp_path, write_idx):

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdd.data.split import Split
 from jdd.datasets import NotPublished, load_dataset
-from jdd.datasets.dataset import Source
 from jdd.datasets.published import PUBLISHED, STATISTICS, deviations
+from jdd.datasets.source import RawSplit, Source
 
 
 def source(files: list[Path], train: int = 2, test: int = 1) -> Source:
-    def split(n: int) -> Split:
-        return Split(np.zeros((n, 1, 1, 1), np.uint8), np.zeros(n, np.int32))
+    def split(n: int) -> RawSplit:
+        return RawSplit(np.zeros((n, 1, 1, 1), np.uint8), np.zeros(n, np.int32))
 
     return Source(split(train), split(test), files=tuple(files))
 
