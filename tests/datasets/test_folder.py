@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jdd.datasets import DataWarning, Dataset
+from jdd.datasets import Dataset, DataWarning
 from jdd.datasets.registry import load_dataset
 
 
@@ -161,7 +161,8 @@ def test_transparent_pixels_are_white(folder, mode):
         palette.save(file, transparency=1)
     else:
         image.convert(mode).save(file)
-    assert Image.open(file).mode == mode
+    with Image.open(file) as stored:
+        assert stored.mode == mode
     data, texts = load(folder)
     assert texts == [f"1 image with transparent pixels, shown on white, such as {file}"]
     assert (data.train.images[0, :2] == 10).all() and (data.train.images[0, 2:] == 255).all()
