@@ -128,6 +128,8 @@ def _class_names(place: Path) -> tuple[str, ...]:
 
 
 def _folders(place: Path) -> list[Path]:
+    if not place.is_dir():
+        return []
     return sorted(entry for entry in place.iterdir() if entry.is_dir() and not _hidden(entry))
 
 

@@ -313,8 +313,8 @@ def refuse_missing_classes(
 def no_test_image(splits: _Splits) -> str:
     """A warning for classes that the test split leaves out."""
     names = splits.class_names or ()
-    without = np.setdiff1d(np.arange(len(names)), splits.test.labels)
-    if not without.size:
+    without = np.setdiff1d(np.arange(len(names)), splits.test.labels).tolist()
+    if not without:
         return ""
     return f"no test image of {listed([names[i] for i in without])}: accuracies do not cover it"
 
