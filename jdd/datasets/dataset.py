@@ -86,8 +86,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """A short hash of the train images, their labels and the statistics: 16 hexadecimal digits.
 
-        Names have no part in it: data sets with one fingerprint have the same train data, under
-        whatever name and from whatever place they were read.
+        Two data sets with the same fingerprint have the same train data, even where their names or
+        the places of their files differ.
 
         Example:
           >>> split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1], np.int32))
@@ -103,11 +103,11 @@ class Dataset:
         return digest.hexdigest()
 
     def class_counts(self) -> np.ndarray:
-        """Train images per class, int64 [num_classes]."""
+        """Counts the train images of each class, int64 [num_classes]."""
         return np.bincount(self.train.labels, minlength=self.num_classes)
 
     def tables(self) -> tuple[ClassTable, ClassTable]:
-        """The train and the test images on the device, sorted by class.
+        """Puts the train and the test images on the device, sorted by class.
 
         Example:
           >>> split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([1, 0], np.int32))
@@ -123,7 +123,7 @@ class Dataset:
         return train, test
 
     def restrict(self, classes: Sequence[str | int]) -> Dataset:
-        """The data set of some classes only, relabelled 0..k-1 in the order given; statistics stay.
+        """Keeps some classes only, relabelled 0..k-1 in the order of `classes`; statistics stay.
 
         A class is a name or an index; a string of digits that is no class name is read as an index.
 
@@ -180,7 +180,7 @@ class Dataset:
 
 
 def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and population standard deviation of x / 255 per channel, from the bytes' histogram.
+    """Computes mean and population standard deviation of x / 255 per channel, from a histogram.
 
     Args:
       images: uint8 [N, H, W, C].
@@ -194,7 +194,7 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
     """
     channels = images.shape[-1]
     counts = np.zeros((channels, 256), np.int64)
-    for part in range(0, len(images), 1000):  # bincount widens its input eightfold
+    for part in range(0, len(images), 1000):  # in parts: bincount makes int64 of its input
         for channel in range(channels):
             pixels = images[part : part + 1000, ..., channel].reshape(-1)
             counts[channel] += np.bincount(pixels, minlength=256)
@@ -207,7 +207,7 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
 
 
 def listed(names: Sequence[str], limit: int = 12) -> str:
-    """Names joined by commas; more than `limit` are cut short with their number.
+    """Joins names by commas; more than `limit` are cut short with their number.
 
     >>> listed(["cat", "dog", "emu"], limit=2)
     'cat, dog, ... (3 in all)'
@@ -217,7 +217,7 @@ def listed(names: Sequence[str], limit: int = 12) -> str:
 
 
 def _is_text(name: object) -> bool:
-    """Whether a class name can be printed on one line, in any encoding of Unicode."""
+    """Returns whether a class name can be printed on one line, in any encoding of Unicode."""
     if not isinstance(name, str) or not name.strip():
         return False
     # control characters, lone surrogates (file names that are not UTF-8), line separators

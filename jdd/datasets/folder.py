@@ -100,15 +100,15 @@ def read_image_folder(folder: Path, undivided: bool = False) -> Source:
 
 
 def _places(folder: Path, undivided: bool) -> dict[str, Path]:
-    """The folder of each split that is there; the folder itself for a set of class folders alone."""
+    """Finds the folder of each split; for class folders alone, train is the folder itself."""
     places = {}
     for part, known in _NAMES.items():
-        found = [place for place in _folders(folder) if place.name.lower() in known]
-        if len(found) > 1:
-            both = f"{found[0].name} and {found[1].name}"
+        matching = [place for place in _folders(folder) if place.name.lower() in known]
+        if len(matching) > 1:
+            both = f"{matching[0].name} and {matching[1].name}"
             raise ValueError(f"{folder}: {both} can both be the {part} split: keep one of them")
-        if found:
-            places[part] = found[0]
+        if matching:
+            places[part] = matching[0]
     if "train" not in places:
         inner = next((f for f in _folders(folder) if (f / "train").is_dir()), None)
         hint = f"; {inner} has one" if inner else ""
@@ -155,7 +155,7 @@ def _list_classes(place: Path, names: tuple[str, ...]) -> _Listing:
 
 
 def _walk(folder: Path, above: frozenset[Path], skipped: Counter[str]) -> Iterator[Path]:
-    """The images in a folder and its sub-folders, through links, each folder once on a path."""
+    """Lists the images in a folder and its sub-folders; a link to a folder above is not followed."""
     above = above | {folder.resolve()}
     for entry in folder.iterdir():
         if _hidden(entry):

@@ -77,7 +77,7 @@ GROUPS: Mapping[str, tuple[FineClass, ...]] = {
 
 
 def read_imagenet32_folder(folder: Path, group: str | None = None) -> Source:
-    """Train split, and validation split as test, of ImageNet32 or of one of its groups.
+    """Reads ImageNet32 or one of its groups: the train split, and the validation split as test.
 
     Files: pickles `train_data_batch_1` to `train_data_batch_10` and `val_data`, with `data` (uint8
     [N, 3072], in planes) and `labels` (1 to 1000), in the folder itself or as extracted in
@@ -116,24 +116,24 @@ def read_imagenet32_folder(folder: Path, group: str | None = None) -> Source:
 
 
 def has_imagenet32_files(folder: Path) -> bool:
-    """Whether a folder holds any file of ImageNet32."""
+    """Returns whether a folder holds any file of ImageNet32."""
     train, test = _place(folder, "Imagenet32_train"), _place(folder, "Imagenet32_val")
     return (test / _TEST).is_file() or any(path.is_file() for path in numbered(train, _TRAIN))
 
 
 def group_of(source: Source, group: str) -> Source:
-    """A group of all of ImageNet32, whose class names are WordNet identifiers (as in tfds).
+    """Selects a group from all of ImageNet32 with WordNet identifiers as class names (as in tfds).
 
     Raises:
-      ValueError: if the source lacks a class of the group.
+      ValueError: where the source has no class of an identifier of the group.
     """
-    given = source.class_names or ()
-    missing = [c.wnid for c in GROUPS[group] if c.wnid not in given]
+    names = source.class_names or ()
+    missing = [c.wnid for c in GROUPS[group] if c.wnid not in names]
     if missing:
         raise ValueError(f"no class {missing[0]}")
-    label_of = np.full(len(given), -1, np.int32)
+    label_of = np.full(len(names), -1, np.int32)
     for label, fine in enumerate(GROUPS[group]):
-        label_of[given.index(fine.wnid)] = label
+        label_of[names.index(fine.wnid)] = label
     train, test = source.train, source.test
     return source._replace(
         train=_relabelled(train.images, train.labels, label_of),

@@ -30,7 +30,7 @@ class Viewed(NamedTuple):
 
 
 def read_viewed(files: Sequence[Path]) -> Viewed:
-    """Reads images of one size as a viewer shows them, whatever their format.
+    """Reads images of one size of any format as a viewer shows them.
 
     One file in colour makes all images RGB; palettes count as colour. The rotation that a camera
     stores (EXIF) is applied. Transparent pixels are shown on white, which is what most viewers and
@@ -57,7 +57,7 @@ def read_viewed(files: Sequence[Path]) -> Viewed:
 
 
 def read_images(files: Sequence[tuple[Path, int]], mode: str, first: Path) -> RawSplit:
-    """The images of (file, label) pairs in a Pillow mode, all of the size of the image `first`.
+    """Reads the images of (file, label) pairs in a Pillow mode, all of the size of the image `first`.
 
     The pixels are as stored, without the rotation of EXIF: that is how the papers read Tiny-ImageNet.
 
@@ -74,7 +74,7 @@ def read_images(files: Sequence[tuple[Path, int]], mode: str, first: Path) -> Ra
 
 
 def decode_image(file: Path | BinaryIO, mode: str) -> np.ndarray:
-    """Pixels uint8 [H, W, C] as stored, converted to a Pillow mode.
+    """Reads pixels uint8 [H, W, C] as stored, converted to a Pillow mode.
 
     Raises:
       ValueError: naming the file, when it is no image, damaged, or of more than 8 bits per channel.
@@ -84,10 +84,10 @@ def decode_image(file: Path | BinaryIO, mode: str) -> np.ndarray:
 
 
 def is_image(file: Path) -> bool:
-    """Whether a file is to be read as an image: by its extension or, if that is none, its content.
+    """Returns whether a file is an image, by its extension or else by its content.
 
-    A file with the extension of an image format is one even where it is damaged: reading then names
-    it.
+    A damaged file with the extension of an image format counts as an image: reading it then names it
+    in an error.
     """
     from PIL import Image, UnidentifiedImageError  # slow to import, and not needed by all sources
 
@@ -106,7 +106,7 @@ def is_image(file: Path) -> bool:
 
 @contextlib.contextmanager
 def _opened(file: Path | BinaryIO) -> Iterator[Any]:
-    """The Pillow image of a file; every failure in the block becomes one line that names the file."""
+    """Opens a file with Pillow; every failure in the block becomes one line that names the file."""
     from PIL import Image
 
     try:
@@ -114,14 +114,14 @@ def _opened(file: Path | BinaryIO) -> Iterator[Any]:
             if image.mode.startswith(_WIDE_MODES):
                 raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
             yield image
-    except Exception as error:  # damaged files raise whatever their decoder meets
+    except Exception as error:  # decoders of damaged files raise many types
         where = f"{file}: " if isinstance(file, Path) else ""
         first_line = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{where}cannot be read as an image: {first_line}") from None
 
 
 def _view(file: Path) -> tuple[np.ndarray, bool, bool]:
-    """Pixels as a viewer shows them, and whether the file is transparent, and animated."""
+    """Reads pixels as a viewer shows them, and whether the file is transparent and animated."""
     from PIL import Image, ImageOps
 
     with _opened(file) as image:
@@ -141,7 +141,7 @@ def _view(file: Path) -> tuple[np.ndarray, bool, bool]:
 
 
 def _pixels(image: Any) -> np.ndarray:
-    """uint8 [H, W, C] of a Pillow image."""
+    """Returns the pixels of a Pillow image, uint8 [H, W, C]."""
     pixels = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 

@@ -40,7 +40,7 @@ def read_npz(path: Path) -> Source:
     refused.
 
     Raises:
-      ValueError: naming the file, where it is damaged or lacks a key.
+      ValueError: naming the file, and the key that is missing, or the damage.
     """
     with _opened(path) as archive:
         pairs = {part: _keys(archive, part) for part in _KEYS}
@@ -63,9 +63,9 @@ def read_npz(path: Path) -> Source:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    """The archive of a file; every failure in the block becomes one line that names the file."""
+    """Opens an archive; every failure in the block becomes one line that names the file."""
     try:
-        with path.open("rb") as file:  # given a name, np.load leaves damaged files open
+        with path.open("rb") as file:  # with a path, np.load leaves damaged files open
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array, not an .npz archive")
@@ -77,7 +77,7 @@ def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
 
 
 def _keys(archive: np.lib.npyio.NpzFile, part: str) -> tuple[str, str] | None:
-    """The keys of a split; None where it has none."""
+    """Finds the keys of a split; None where the archive has none of them."""
     spellings = _KEYS[part]
     complete = (pair for pair in spellings if pair[0] in archive and pair[1] in archive)
     keys = next(complete, None)

@@ -80,11 +80,11 @@ def as_dataset(
 
 
 def _test_split(source: Source, test_share: float | None) -> _Splits:
-    """Both splits as images and integer labels, the test split from wherever there is one.
+    """Returns both splits with images and integer labels, and chooses the test split.
 
     Test images that all have a negative label (-1 by convention) are without labels. Then, or where
-    there are no test images, a share of train is held out if `test_share` is given; else the
-    validation split serves as test.
+    there are no test images, `test_share` of train is held out; without a `test_share` the validation
+    split serves as test.
     """
     train, note = images_and_labels(source.train, "train")
     if source.test is None:
@@ -115,7 +115,7 @@ def _test_split(source: Source, test_share: float | None) -> _Splits:
 
 
 def images_and_labels(raw: RawSplit, part: str) -> tuple[RawSplit, str]:
-    """A split with images uint8 [N, H, W, C] and integer labels [N], and a warning or "".
+    """Makes a raw split one with images uint8 [N, H, W, C] and integer labels [N]; with a warning or "".
 
     Args:
       raw: as a reader returned it.
@@ -174,7 +174,7 @@ def refuse_other_ranks(images: np.ndarray, name: str) -> None:
         side = math.isqrt(images.shape[1])
         mend = f"store {name}.reshape(-1, {side}, {side})"
         square = side**2 == images.shape[1]
-        raise ValueError(f"{finding}, flattened: {mend if square else 'give it all its axes'}")
+        raise ValueError(f"{finding}, flattened: {mend if square else 'reshape it'}")
     if images.ndim not in (3, 4):
         raise ValueError(finding)
     if images.ndim == 3 and images.shape[2] in CHANNELS and images.shape[1] > max(CHANNELS):
@@ -185,7 +185,7 @@ def refuse_other_ranks(images: np.ndarray, name: str) -> None:
 
 
 def one_label_per_image(labels: np.ndarray, name: str) -> tuple[np.ndarray, str]:
-    """Integer labels [N] from labels [N], from a column [N, 1], or from one-hot rows and a warning."""
+    """Returns integer labels [N], made from a column [N, 1] or (with a warning) from one-hot rows."""
     finding = f"{name} must be integers [N], got {labels.dtype} {labels.shape}"
     if labels.dtype.kind in "SU":
         raise ValueError(
@@ -248,7 +248,7 @@ def refuse_negative_labels(split: RawSplit) -> None:
 
 
 def labels_from_0(splits: _Splits) -> _Splits:
-    """Splits whose labels are indices of the class names, each class with a train image.
+    """Makes labels indices of the class names, and checks that each class has a train image.
 
     Labels 1 to K become 0 to K-1 with a warning, and where there are no class names these are "1" to
     "K": there is no other reading. Labels that jump are refused: only the user knows whether the
@@ -279,7 +279,7 @@ def labels_from_0(splits: _Splits) -> _Splits:
 def refuse_missing_classes(
     train: np.ndarray, test: np.ndarray, names: tuple[str, ...] | None, high: int
 ) -> None:
-    """Refuses labels that leave out a class in train, with whether test has it.
+    """Refuses labels that leave out a class in train, and names those that test has.
 
     Args:
       train, test: the different labels of each split, sorted.
@@ -292,8 +292,8 @@ def refuse_missing_classes(
         return
 
     def texts(labels: Iterable[int]) -> str:
-        found = [str(i) if names is None else names[i] for i in itertools.islice(labels, 13)]
-        return ", ".join(found[:12]) + (", ..." if len(found) > 12 else "")
+        first = [str(i) if names is None else names[i] for i in itertools.islice(labels, 13)]
+        return ", ".join(first[:12]) + (", ..." if len(first) > 12 else "")
 
     finding = f"no train image of {texts(i for i in range(classes) if i not in in_train)}"
     if only_test := sorted(in_test - in_train):
@@ -311,8 +311,10 @@ def refuse_missing_classes(
 
 
 def no_test_image(splits: _Splits) -> str:
-    """A warning for classes that the test split leaves out."""
-    names = splits.class_names or ()
+    """Returns a warning for classes without a test image, or ""."""
+    names = splits.class_names
+    if names is None:
+        return ""
     without = np.setdiff1d(np.arange(len(names)), splits.test.labels).tolist()
     if not without:
         return ""
@@ -320,7 +322,7 @@ def no_test_image(splits: _Splits) -> str:
 
 
 def two_levels(split: RawSplit) -> str:
-    """A warning where every byte is 0 or 1: images from 0 to 1 may have been cut to whole numbers."""
+    """Returns a warning where every byte is 0 or 1, or "": floats up to 1 may have been rounded."""
     blocks = (split.images[i : i + _SAMPLE] for i in range(0, len(split), _SAMPLE))
     if any(block.max() > 1 for block in blocks):
         return ""
@@ -332,10 +334,10 @@ def two_levels(split: RawSplit) -> str:
 
 
 def statistics(source: Source, images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std of a source; those of the train pixels where the source has none.
+    """Returns mean and std of a source, or those of the train pixels where the source has none.
 
-    A channel that is constant has no std. It is refused: with a number in its place, distilled images
-    would differ from real ones in a channel that holds no information.
+    A constant channel, whose std is 0, is refused and not given another std: distillation would put
+    values into a channel that is the same in all real images, on a scale that nothing determines.
 
     Args:
       source: with or without mean and std.

@@ -1,4 +1,4 @@
-"""Data sets by name: the digits, the published ones of the papers, and one's own in five formats."""
+"""Data sets by name: the digits, the published sets of the papers, and a user's in five formats."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def load_dataset(
       cifar100-dcc: CIFAR-100 with CIFAR-10's statistics, as the code of DCC normalises it.
       imagenet32, and imagenet32-automobile, -truck, -lizard, -fish, -terrier, -insect: downsampled
         ImageNet and DCC's fine-grained groups of its classes, with statistics of their train pixels.
-      npz:PATH, folder:PATH, idx:PATH, cifar:PATH: one's own set in that format; statistics are
-        those of the train pixels, where an archive (npz) has none.
+      npz:PATH, folder:PATH, idx:PATH, cifar:PATH: a user's set in that format; statistics are those
+        of the train pixels, where an archive (npz) has none.
       tfds:NAME: any image classification set of tensorflow-datasets; statistics are the papers' for
         mnist, fashion_mnist, svhn_cropped, cifar10 and cifar100, else those of the train pixels.
 
@@ -66,7 +66,7 @@ def load_dataset(
 
     Args:
       name: one of the above.
-      data_dir: where the published sets lie; None: the environment variable JDD_DATA_DIR, if set.
+      data_dir: the folder of the published sets; None: the environment variable JDD_DATA_DIR, if set.
       classes: restrict to these (names or indices), relabelled in this order.
       test_share: for a set without a test split, the part of each class to hold out as one, above 0
         and below 1: 0.2 holds out every fifth image of a class, in the order of the files (see
@@ -95,7 +95,7 @@ def load_dataset(
     try:
         source = _read(name, None if folder is None else Path(folder).expanduser(), share)
         dataset, findings = as_dataset(name, source, share)
-    except (OSError, RuntimeError) as error:  # no permission, a disk that fails, ~ of nobody
+    except (OSError, RuntimeError) as error:  # no permission, a faulty disk, ~ of an unknown user
         raise ValueError(f"{name}: cannot be read: {error}") from None
     for finding in (*source.warnings, *findings):
         warnings.warn(finding, stacklevel=2)  # the caller of load_dataset

@@ -11,7 +11,7 @@ import numpy as np
 
 
 class DataWarning(UserWarning):
-    """One line about the files of a data set that were read otherwise than a user may expect."""
+    """One line about a data set: what was left out, converted or not as published."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class RawSplit:
 
 
 class Source(NamedTuple):
-    """What a reader found in the files of a data set.
+    """The arrays and names that a reader took from the files of a data set.
 
     Attributes:
       train: the training images.
@@ -46,7 +46,7 @@ class Source(NamedTuple):
         labels; None where the files have none.
       remark: follows the name of the data set, as in " (validation as test)".
       files: the files that were read, where the publisher's files are known by name.
-      warnings: what the user must know about the files.
+      warnings: findings about the files, for the user.
     """
 
     train: RawSplit

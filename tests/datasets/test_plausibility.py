@@ -154,7 +154,7 @@ def test_labels_that_are_texts(load, refused):
         ({"x_train": np.zeros((12, 1, 4, 4), np.uint8)}, ["channels-first (12, 1, 4, 4)"]),
         ({"x_train": np.zeros((12, 36, 3), np.uint8)}, ["(12, 36, 3)", "[N, H, W, 3]"]),
         ({"x_train": np.zeros((12, 6, 6, 6, 3), np.uint8)}, ["[N, H, W]", "(12, 6, 6, 6, 3)"]),
-        ({"x_train": np.zeros((12, 50), np.uint8)}, ["(12, 50), flattened: give it all its axes"]),
+        ({"x_train": np.zeros((12, 50), np.uint8)}, ["(12, 50), flattened: reshape it"]),
         ({"x_train": IMAGES > 99}, ["got bool", "store x_train.astype(np.uint8) * 255"]),
         ({"x_train": IMAGES.astype(np.uint16) * 257}, ["uint16", "from 0 to 65535: scale to 255"]),
         ({"x_train": IMAGES / 64.0 - 2}, ["float64", "undo the normalisation"]),
