@@ -162,15 +162,15 @@ def _walk(folder: Path, above: frozenset[Path], skipped: Counter[str]) -> Iterat
             skipped["hidden"] += 1
         elif entry.is_dir():
             if entry.resolve() in above:
-                skipped["a link to a folder above it"] += 1
+                skipped["links to a folder above"] += 1
             else:
                 yield from _walk(entry, above, skipped)
         elif entry.exists() and not entry.is_file():
-            skipped["no file"] += 1  # a pipe or a device: opening it might never end
+            skipped["not regular files"] += 1  # opening a pipe might never end
         elif is_image(entry):
             yield entry
         else:
-            skipped[f"no image ({entry.suffix or 'without extension'})"] += 1
+            skipped[f"not images ({entry.suffix or 'without extension'})"] += 1
 
 
 def _left_out(skipped: Counter[str], unused: list[Path]) -> str:

@@ -23,11 +23,18 @@ from jdd.validation import count
 
 _SHAPES = "uint8 [N, H, W] or [N, H, W, C]"
 _SAMPLE = 1000  # images on which statistics of a file are tried
-_FAR = 10.0  # statistics of real images give normalised pixels within a few units of 0
+_FAR = 10.0  # with a std of at least 0.1, no pixel is that far from the mean
 
 
 class _Splits(NamedTuple):
-    """Train and test with labels from 0, and what became known on the way."""
+    """Both splits, on their way through the checks.
+
+    Attributes:
+      train, test: the splits.
+      class_names: as in `Source`, until `labels_from_0` has filled them in.
+      remark: on the choice of the test split; follows the name of the data set.
+      notes: findings that become warnings.
+    """
 
     train: RawSplit
     test: RawSplit
@@ -115,7 +122,7 @@ def _test_split(source: Source, test_share: float | None) -> _Splits:
 
 
 def images_and_labels(raw: RawSplit, part: str) -> tuple[RawSplit, str]:
-    """Makes a raw split one with images uint8 [N, H, W, C] and integer labels [N]; with a warning or "".
+    """Returns a split with images uint8 [N, H, W, C] and integer labels [N], and a warning or "".
 
     Args:
       raw: as a reader returned it.

@@ -11,7 +11,7 @@ import pytest
 from jdd.datasets.cifar import read_cifar_folder
 from jdd.datasets.registry import load_dataset
 
-# by name the tiny files are not the published ones; tests/data/test_published.py is about that
+# the small files are not the published ones; test_published.py tests the warning
 pytestmark = pytest.mark.filterwarnings("ignore::jdd.datasets.published.NotPublished")
 
 

@@ -62,8 +62,8 @@ def test_what_is_left_out_is_counted_in_one_line(folder):
     os.mkfifo(train / "ant" / "pipe.png")
     data, texts = load(folder)
     assert texts == [
-        "left out: 2 hidden, 1 no file, 2 no image (.txt), 1 no image (without extension), "
-        "1 not in a class folder, the folder extra"
+        "left out: 2 hidden, 2 not images (.txt), 1 not images (without extension), "
+        "1 not in a class folder, 1 not regular files, the folder extra"
     ]
     assert data.class_counts().tolist() == [3, 3]
 
@@ -207,7 +207,7 @@ def test_links_are_followed_but_not_in_circles(folder):
     (outside / "loop").symlink_to(outside)
     data, texts = load(folder)
     assert data.class_counts().tolist() == [3, 3]
-    assert texts == ["left out: 1 a link to a folder above it, the folder elsewhere"]
+    assert texts == ["left out: 1 links to a folder above, the folder elsewhere"]
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "Validation"])

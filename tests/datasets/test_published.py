@@ -1,4 +1,4 @@
-"""The published sets: files that are not the publisher's are read, and said to be others."""
+"""The published sets: files that are not the publisher's are read, with a warning."""
 
 from __future__ import annotations
 

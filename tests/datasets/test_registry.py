@@ -12,7 +12,7 @@ import pytest
 from jdd.datasets import load_dataset, registry
 from jdd.datasets.dataset import pixel_statistics
 
-# by name the tiny files are not the published ones; tests/data/test_published.py is about that
+# the small files are not the published ones; test_published.py tests the warning
 pytestmark = pytest.mark.filterwarnings("ignore::jdd.datasets.published.NotPublished")
 
 
