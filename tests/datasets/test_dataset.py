@@ -79,6 +79,16 @@ def test_split_refuses(images, labels, message):
         Split(images, labels)
 
 
+def test_splits_made_in_python_are_checked():
+    first = np.zeros((2, 3, 8, 8), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"images must be channels-last.*images.transpose\(0, 2, 3, 1\)"
+    ):
+        Split(first, np.zeros(2, np.int32))
+    with pytest.raises(ValueError, match="1 to 4 channels, got 16 channels"):
+        Split(np.zeros((2, 8, 8, 16), np.uint8), np.zeros(2, np.int32))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

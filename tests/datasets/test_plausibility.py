@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jdd.data.split import Split
-from jdd.datasets import Dataset, DataWarning, NotPublished, load_dataset
+from jdd.datasets import Dataset, DataWarning, load_dataset
 from jdd.datasets.plausibility import as_dataset
 from jdd.datasets.source import RawSplit, Source
 
@@ -389,23 +388,9 @@ def test_every_set_is_checked_once(monkeypatch):
     assert names == ["digits"]
 
 
-def test_splits_made_in_python_are_checked():
-    first = np.zeros((2, 3, 8, 8), np.uint8)
-    with pytest.raises(
-        ValueError, match=r"images must be channels-last.*images.transpose\(0, 2, 3, 1\)"
-    ):
-        Split(first, np.zeros(2, np.int32))
-    with pytest.raises(ValueError, match="1 to 4 channels, got 16 channels"):
-        Split(np.zeros((2, 8, 8, 16), np.uint8), np.zeros(2, np.int32))
-
-
 def test_arrays_of_a_source_are_named_by_their_split():
     raw, wrong = RawSplit(IMAGES, LABELS), RawSplit(IMAGES / 255, LABELS)
     with pytest.raises(ValueError, match=r"^own: test images must be uint8"):
         as_dataset("own", Source(raw, wrong))
     with pytest.raises(ValueError, match=r"^own: train labels must not be negative"):
         as_dataset("own", Source(RawSplit(IMAGES, LABELS - 1), raw))
-
-
-def test_one_category_catches_every_warning():
-    assert issubclass(NotPublished, DataWarning) and issubclass(DataWarning, UserWarning)

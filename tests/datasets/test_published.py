@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdd.datasets import NotPublished, load_dataset
+from jdd.datasets import DataWarning, NotPublished, load_dataset
 from jdd.datasets.published import PUBLISHED, STATISTICS, deviations
 from jdd.datasets.source import RawSplit, Source
 
@@ -79,6 +79,10 @@ def test_files_that_are_missing_or_too_many(tmp_path):
         f"{names[3]} is not of the set",
         "3 train images, not 2",
     ]
+
+
+def test_one_category_catches_every_warning():
+    assert issubclass(NotPublished, DataWarning) and issubclass(DataWarning, UserWarning)
 
 
 def test_every_set_is_recognised_by_something():
