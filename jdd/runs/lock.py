@@ -34,8 +34,11 @@ def hold(folder: Path) -> Iterator[None]:
     ...     Path(folder, ".lock").read_text().split()[0]
     'process'
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OSError(f"cannot write in {folder}: {error}") from error
     try:
         if not _locked(file):
             holder = "another process"

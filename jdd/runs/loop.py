@@ -148,7 +148,7 @@ def run_steps(
     @jax.jit
     def checked(state: Any) -> tuple[Any, Array]:
         synthetic_set = decode(state)
-        # A copy, because an output that is also an input would be donated with the state.
+        # A copy, because the arrays of the state are donated to the next dispatch.
         return jax.tree.map(jnp.copy, synthetic_set), is_finite(synthetic_set)
 
     ends = sorted({stop for stop in stops if 0 <= stop <= total} | {total})

@@ -89,7 +89,7 @@ def test_a_name_that_is_empty_or_no_text(tmp_path):
 def test_a_folder_that_cannot_be_made_or_written_in(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "a", Path("/proc")):
-        with pytest.raises(OSError), hold(folder):
+        with pytest.raises(OSError, match=f"^cannot write in {folder}: "), hold(folder):
             pytest.fail("it was held")
 
 
