@@ -104,9 +104,13 @@ def check_augmentation(protocol: EvaluationProtocol, dataset: Dataset) -> None:
     """Raises a ``ValueError`` where a protocol augments by ops that the images are too small or oblong for."""
     height, width, channels = dataset.image_shape
     images = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
-    batch = Batch(images, jax.ShapeDtypeStruct((1,), jnp.int32))
+    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
+
+    def augment(images: jax.Array, labels: jax.Array) -> Batch:
+        return protocol.augment.per_sample(jax.random.key(0), Batch(images, labels))
+
     try:
-        jax.eval_shape(lambda batch: protocol.augment.per_sample(jax.random.key(0), batch), batch)
+        jax.eval_shape(augment, images, labels)
     except ValueError as error:
         raise ValueError(
             f"protocol: the augmentation {protocol.augment} of {protocol.name} does not take the "
