@@ -145,8 +145,10 @@ def register(factory: Callable[P, T], name: str = "") -> Callable[P, T]:
     if registered is not None and registered.__module__ != factory.__module__:
         raise ValueError(f"the name {name!r} is taken by a factory of {registered.__module__}")
 
+    made: Callable[..., T] = factory
+
     def record(args: Any, kwargs: Any) -> T:
-        value = factory(*args, **kwargs)
+        value: T = made(*args, **kwargs)
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments: list[tuple[str, Any]] = []
@@ -160,12 +162,12 @@ def register(factory: Callable[P, T], name: str = "") -> Callable[P, T]:
             return dataclasses.replace(value, expression=None)
         return dataclasses.replace(value, expression=expression)
 
-    def make(*args: P.args, **kwargs: P.kwargs) -> T:
+    def call(*args: Any, **kwargs: Any) -> T:
         return record(args, kwargs)
 
     # With the globals of the factory's module, where doctest looks for examples.
-    place = types.FunctionType(make.__code__, factory.__globals__, name, None, make.__closure__)
-    make = functools.wraps(factory)(place)
+    place = types.FunctionType(call.__code__, factory.__globals__, name, None, call.__closure__)
+    make: Any = functools.wraps(factory)(place)
     FACTORIES[name] = make
     return make
 

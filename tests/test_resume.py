@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from jdd.checkpoint import Checkpoints
-from jdd.cli import loop, main
+from jdd.cli import main
 from jdd.cli.commands import Dc
 from jdd.cli.experiment import prepare
 from jdd.cli.options import DataOptions, LoopOptions, MatchOptions, NetworkOptions, ReportOptions
 from jdd.cli.run_directory import RunDirectory
+from jdd.runs import loop
 
 # Two updates per network: the network, trained in between, is a part of the state.
 CACHE = "JAX_COMPILATION_CACHE_DIR"

@@ -1,25 +1,27 @@
-"""The command line. The only place that prints, parses, or touches files besides data and artefacts."""
+"""The command line: the only place that parses arguments and prints results."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
-from jdd.cli.errors import Interrupted, RunError, UsageError, one_line
+from jdd.cli.errors import UsageError
+from jdd.runs.errors import Interrupted, RunError, one_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``jdd`` with these arguments (the program's own if None) and returns the exit code.
 
-    0: done. 1: a run went wrong. 2: a value is not possible; nothing was written. 130: stopped by
-    the user. With JDD_TRACEBACK=1 in the environment, what the library refused comes with its
-    traceback.
+    0: done. 1: a run failed. 2: a value is not possible; nothing was written. 130: stopped by the user.
+    With JDD_TRACEBACK=1 in the environment, errors are printed with their traceback.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        _import_extensions()
         from jdd.cli.parse import parse
 
         command = parse(arguments)
@@ -36,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("jdd: stopped", file=sys.stderr, flush=True)
         return 130
     except BrokenPipeError:
-        # The reader of our output has left; there is no one to tell.
+        # The reader of our output has closed it: nothing can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -44,10 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if (message := _explained(error)) is None:
             raise
-        if os.environ.get("JDD_TRACEBACK") == "1":
-            traceback.print_exc()
         return _fail(1, message)
     return 0
+
+
+def _import_extensions() -> None:
+    """Imports the modules that JDD_IMPORT names: they register methods and choices of a user's own."""
+    for name in filter(None, os.environ.get("JDD_IMPORT", "").split(",")):
+        try:
+            importlib.import_module(name.strip())
+        except ImportError as error:
+            raise UsageError(f"JDD_IMPORT: cannot import {name.strip()}: {error}") from None
 
 
 def _explained(error: Exception) -> str | None:
@@ -58,60 +67,48 @@ def _explained(error: Exception) -> str | None:
     jax = sys.modules.get("jax")
     if jax is None or not isinstance(error, jax.errors.JaxRuntimeError):
         return None
-    first = one_line((str(error).strip().splitlines() or [""])[0])
+    with tempfile.NamedTemporaryFile("w", prefix="jdd-", suffix=".log", delete=False) as log:
+        log.write("".join(traceback.format_exception(error)))
+    full = f"the full error is in {log.name}"
     if "RESOURCE_EXHAUSTED" in str(error):
-        return (
-            f"out of memory: {first} (jdd distill needs less with --over-classes map or a smaller "
-            "--real-batch)"
-        )
-    return first
+        return f"out of memory: --over-classes map or a smaller --real-batch needs less; {full}"
+    return f"JAX failed while it ran ({type(error).__name__}); {full}"
 
 
 def _run(command: object, arguments: Sequence[str]) -> None:
-    from jdd.cli import commands
-    from jdd.cli.places import check_run_folder, run_folder
+    from jdd.cli import options
+    from jdd.cli.parse import Distill
+    from jdd.runs.compilation_cache import keep_compiled_programs
 
-    # Imported by command: jax alone takes seconds, and --help shall not.
+    # Imported by command: jax alone takes seconds, and --help needs none of it.
     match command:
-        case commands.Distill():
-            check_run_folder(run_folder(command), resume=command.run.resume)
+        case Distill():
             from jdd.cli.distill import distill
 
             keep_compiled_programs()
             distill(command, arguments)
-        case commands.Evaluate():
+        case options.Repeat():
+            from jdd.cli.distill import repeat
+
+            keep_compiled_programs()
+            repeat(command, arguments)
+        case options.Evaluate():
             from jdd.cli.evaluate import evaluate
 
             keep_compiled_programs()
-            evaluate(command)
-        case commands.Show():
+            evaluate(command, arguments)
+        case options.Show():
             from jdd.cli.show import show
 
             show(command)
-        case commands.Methods():
+        case options.Methods():
             from jdd.cli.show import methods
 
             methods()
 
 
-def keep_compiled_programs() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX was told of another one."""
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(_cache_folder()))
-
-
-def _cache_folder() -> Path:
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "jdd" / "jax"
-
-
 def _fail(code: int, error: Exception | str) -> int:
+    if os.environ.get("JDD_TRACEBACK") == "1":
+        traceback.print_exc()
     print(f"jdd: error: {one_line(error)}", file=sys.stderr, flush=True)
     return code

@@ -1,4 +1,4 @@
-"""How a wrong value becomes one line that names its option."""
+"""How a value that is not possible becomes one line that names its option."""
 
 from __future__ import annotations
 
@@ -10,22 +10,16 @@ from collections.abc import Iterator
 
 
 class UsageError(Exception):
-    """What the user asked for is not possible; nothing was written. The command exits with 2."""
-
-
-class RunError(Exception):
-    """A run that was possible came to a bad end. The command exits with 1."""
-
-
-class Interrupted(Exception):
-    """The user stopped a run. The command exits with 130."""
+    """An argument is not possible; nothing was written. The command exits with 2."""
 
 
 @contextlib.contextmanager
-def blame(*options: str) -> Iterator[None]:
-    """Turns a ``ValueError``, or an ``OSError``, into a ``UsageError`` that names the options it speaks of.
+def naming(*options: str) -> Iterator[None]:
+    """Turns a ``ValueError``, or an ``OSError``, into a ``UsageError`` that names the option.
 
-    >>> with blame("--width", "--depth"):
+    Of several options it names those that the message mentions; all of them if it mentions none.
+
+    >>> with naming("--width", "--depth"):
     ...     raise ValueError("depth must be at least 1, got 0")
     Traceback (most recent call last):
         ...
@@ -34,20 +28,35 @@ def blame(*options: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        message = one_line(error)
-        mentioned = [option for option in options if _speaks_of(message, option)]
+        message = " ".join(str(error).split()) or type(error).__name__
+        mentioned = [option for option in options if _mentions(message, option)]
         raise UsageError(f"{message} (option {', '.join(mentioned or options)})") from error
 
 
 @contextlib.contextmanager
-def said(category: type[Warning]) -> Iterator[None]:
-    """Says each warning of a category in one line on stderr."""
+def naming_if_mentioned(*options: str) -> Iterator[None]:
+    """As `naming`, but names no option where the message mentions none."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        mentioned = [option for option in options if _mentions(message, option)]
+        suffix = f" (option {', '.join(mentioned)})" if mentioned else ""
+        raise UsageError(message + suffix) from error
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Prints each warning about data in one line on stderr."""
+    from jdd.datasets import DataWarning
+
     with warnings.catch_warnings(record=True) as caught:
-        warnings.filterwarnings("always", category=category)
+        warnings.filterwarnings("always", category=DataWarning)
         yield
     for warning in caught:
-        if issubclass(warning.category, category):
-            print(f"jdd: warning: {one_line(str(warning.message))}", file=sys.stderr, flush=True)
+        if issubclass(warning.category, DataWarning):
+            text = " ".join(str(warning.message).split())
+            print(f"jdd: warning: {text}", file=sys.stderr, flush=True)
         else:
             warnings.showwarning(
                 warning.message, warning.category, warning.filename, warning.lineno
@@ -60,11 +69,6 @@ def require(condition: bool, option: str, message: str) -> None:
         raise UsageError(f"{message} (option {option})")
 
 
-def one_line(error: BaseException | str) -> str:
-    """The message of an error without its line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _speaks_of(message: str, option: str) -> bool:
+def _mentions(message: str, option: str) -> bool:
     name = option.removeprefix("--").replace("-", "[-_ ]")
     return re.search(rf"(?<![\w-]){name}(?![\w-])", message) is not None

@@ -2,84 +2,82 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jdd import data, datasets
-from jdd import evaluate as protocols
-from jdd.artefact import DistilledSet, Metadata, versions
+from jdd import baselines, choice, nn
+from jdd import evaluate as evaluation
+from jdd.artefact import DistilledSet, versions
 from jdd.atomic_write import write_atomically
-from jdd.cli import real_images, report, scoring
-from jdd.cli.errors import Interrupted, blame, require
-from jdd.cli.experiment import check_augmentation, load, with_epochs
-from jdd.cli.networks import build, evaluated, flags, judging, recorded
-from jdd.cli.options import DataOptions, Evaluate
+from jdd.cli import report
+from jdd.cli.configure import chosen, network_flags
+from jdd.cli.errors import naming, naming_if_mentioned, require, warnings_as_lines
+from jdd.cli.options import Evaluate
 from jdd.cli.places import new_file, set_file
-from jdd.cli.progress import Reporter, duration, reporter
-from jdd.cli.protocol import meant_protocol
-from jdd.nn import Model, Network, network
-from jdd.validation import count, one_of
+from jdd.configuration import DataChoice
+from jdd.data import ClassTable, class_table
+from jdd.datasets import Dataset, load_dataset
+from jdd.runs.errors import Interrupted
+from jdd.runs.experiment import check_augmentation
+from jdd.runs.machine import device, peak_memory_mb
+from jdd.runs.progress import RunProgress, duration
+from jdd.runs.scores import Score, networks_per_dispatch
+from jdd.synthetic import Initial
+from jdd.validation import one_of
+
+_NETWORKS = 20
+_WORDS = (*baselines.BASELINES, "whole")
 
 
 class _Judge(NamedTuple):
-    network: Network
-    model: Model
-    protocol: protocols.EvaluationProtocol
+    """An evaluation network and its protocol."""
 
-
-_NETWORKS = 20
+    network: nn.Network
+    model: nn.Model
+    protocol: evaluation.EvaluationProtocol
 
 
 class _Setting(NamedTuple):
-    dataset: datasets.Dataset
-    train: data.ClassTable
-    test: data.ClassTable
+    dataset: Dataset
+    train: ClassTable
+    test: ClassTable
     judges: list[_Judge]
 
 
-class _Meant(NamedTuple):
-    """What a set says about itself: the options of the run that made it, and two networks."""
-
-    options: dict[str, Any]
-    trained: Network
-    evaluated: Network
-
-
 class _Row(NamedTuple):
+    """Images to train on, and how: ``train(judge, report) -> Evaluation``."""
+
     images: str
-    train: Callable[[_Judge, Callable[[int, int], None]], protocols.Evaluation]
-    note: str = ""
+    train: Callable[[_Judge, Callable[[int, int], None]], evaluation.Evaluation]
 
 
-def evaluate(command: Evaluate) -> None:
+def evaluate(command: Evaluate, arguments: Sequence[str]) -> None:
     """Runs the command.
 
     Raises:
       UsageError: for a value that is not possible, before anything is written.
       Interrupted: if the user stopped it; the scores so far are in the file that was asked for.
     """
-    for option, value in (("--networks", command.networks), ("--sets", command.sets)):
-        require(value is None or value >= 1, option, f"must be at least 1, got {value}")
-    require(
-        0 <= command.seed < 2**32, "--seed", f"must be from 0 to {2**32 - 1}, got {command.seed}"
-    )
+    for flag, value in (("--networks", command.networks), ("--sets", command.sets)):
+        require(value is None or value >= 1, flag, f"must be at least 1, got {value}")
+    seeds = f"must be from 0 to {2**32 - 1}, got {command.seed}"
+    require(0 <= command.seed < 2**32, "--seed", seeds)
     file = command.out and new_file(command.out, "--out")
-    real = command.set in real_images.WORDS
-    setting, rows = (_real if real else _distilled)(command)
+    initial = real_images(command.set, "SET", is_set_allowed=True)
+    is_real = initial is not None or command.set == "whole"
+    setting, rows = _real(command, initial) if is_real else _distilled(command)
     out = report.console()
     report.facts(out, _facts(setting))
-
-    def keep(scores: list[scoring.Score], complete: bool) -> None:
-        if file is not None:
-            content = _content(command, setting, scores, complete)
-            write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
-
+    keep = functools.partial(_write, file, command, arguments, setting)
     try:
         scores = _scores(setting, rows, keep)
     except KeyboardInterrupt:
@@ -89,266 +87,274 @@ def evaluate(command: Evaluate) -> None:
     (report.cross_architecture if len(setting.judges) > 1 else report.scores)(out, scores)
 
 
+def real_images(word: str, flag: str, *, is_set_allowed: bool = False) -> Initial | None:
+    """The subset of real images that a word or a call names; None for "whole", "none" or a set.
+
+    Raises:
+      UsageError: for a call that is none of real images.
+    """
+    if word in ("whole", "none") or (is_set_allowed and Path(word).exists()):
+        return None
+    if word in baselines.BASELINES:
+        return baselines.BASELINES[word]()
+    if "(" not in word and is_set_allowed:
+        return None
+    with naming(flag):
+        if "(" not in word:
+            one_of("baseline", word, (*_WORDS, "none"))
+        value = choice.parse(word)
+        if not isinstance(value, Initial):
+            raise ValueError(f"{word} is a {type(value).__name__}, not a choice of real images")
+        return value
+
+
 def _scores(
-    setting: _Setting, rows: list[_Row], keep: Callable[[list[scoring.Score], bool], None]
-) -> list[scoring.Score]:
-    """Every row for every network; what there is, and whether it is all, is kept after each."""
-    wanted = [(judge, row) for judge in setting.judges for row in rows]
-    scores: list[scoring.Score] = []
-    with reporter(None, 0) as progress:
-        for judge, row in wanted:
-            scores.append(_timed(judge, row, progress))
-            keep(scores, len(scores) == len(wanted))
+    setting: _Setting, rows: list[_Row], keep: Callable[[list[Score], bool], None]
+) -> list[Score]:
+    """Every row for every network; the scores so far, and whether they are all, are kept after each."""
+    pairs = [(judge, row) for judge in setting.judges for row in rows]
+    scores: list[Score] = []
+    with RunProgress(None) as progress:
+        for judge, row in pairs:
+            began = time.perf_counter()
+            what = f"{row.images}: {judge.model.name}"
+            result = row.train(judge, lambda n, m, what=what: progress.training(what, n, m))
+            score = Score.of(row.images, result, time.perf_counter() - began)
+            took = f"{len(score.accuracies)} networks in {duration(score.seconds)}"
+            progress.note(f"{what}: {score} ({took})")
+            scores.append(score)
+            keep(scores, len(scores) == len(pairs))
     return scores
 
 
-def _content(
-    command: Evaluate, setting: _Setting, scores: list[scoring.Score], complete: bool
-) -> dict[str, Any]:
-    """What the file of the result says, as JSON."""
-    return {
+def _write(
+    file: Path | None,
+    command: Evaluate,
+    arguments: Sequence[str],
+    setting: _Setting,
+    scores: list[Score],
+    complete: bool,
+) -> None:
+    """Writes the scores so far."""
+    if file is None:
+        return
+    content = {
         "complete": complete,
         "set": command.set,
         "data": setting.dataset.name,
-        "networks": [
-            {"model": judge.network.architecture, **judge.network.options}
-            for judge in setting.judges
-        ],
+        "networks": [judge.network.to_json() for judge in setting.judges],
         "scores": [score.record() for score in scores],
         "seed": command.seed,
-        "peak_memory_mb": report.peak_memory_mb(),
-        "device": report.device(),
+        "command": shlex.join(["jdd", *arguments]),
+        "peak_memory_mb": peak_memory_mb(),
+        "device": device(),
         "versions": versions(),
     }
+    write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def _real(command: Evaluate) -> tuple[_Setting, list[_Row]]:
-    whole = command.set == "whole"
-    for option, given in (("--ipc", command.ipc), ("--sets", command.sets)):
-        require(
-            not whole or given is None, option, "does not go with whole: there is one set, of all"
-        )
+def _real(command: Evaluate, initial: Initial | None) -> tuple[_Setting, list[_Row]]:
+    for flag, value in (("--ipc", command.ipc), ("--sets", command.sets)):
+        allowed = initial is not None or value is None
+        require(allowed, flag, "does not go with whole: there is one set, of all images")
     require(
-        command.baseline == "random",
-        "--baseline",
-        "goes with a distilled set only: real images are the baseline",
+        command.baseline == "random", "--baseline", "goes with a distilled set: real images are one"
     )
-    epochs = real_images.coreset_epochs(command.coreset_epochs, command.set)
-    protocol = protocols.WHOLE_SET
-    if command.protocol is not None or not whole:
-        with blame("--protocol"):
-            name = one_of("protocol", command.protocol or "dc", protocols.PROTOCOLS)
-        protocol = protocols.PROTOCOLS[name]
+    protocol = baselines.WHOLE_SET
+    if command.protocol is not None or initial is not None:
+        protocol = named_protocol(command.protocol or "dc")
+    data = DataChoice(command.data or "digits", command.classes, command.test_share)
+    convnet = nn.network("convnet")
+    setting = _setting(command, data, convnet, convnet, protocol, None)
     ipc = 1 if command.ipc is None else command.ipc
-    usual = _Meant({}, network("convnet"), network("convnet"))
-    setting = _setting(command, DataOptions(), usual, lambda *_: protocol, None)
-    smallest = int(setting.dataset.class_counts().min())
-    require(
-        1 <= ipc <= smallest,
-        "--ipc",
-        f"must be from 1 to {smallest}, the smallest class of {setting.dataset.name}, got {ipc}",
-    )
-    sets, networks = command.sets or 1, command.networks or (1 if whole else _NETWORKS)
-    return setting, [_real_row(command, setting, command.set, ipc, sets, networks, epochs)]
+    networks = command.networks or (1 if initial is None else _NETWORKS)
+    with naming("--ipc"):
+        _check_ipc(ipc, setting.dataset)
+    return setting, [_real_row(command, setting, initial, ipc, command.sets or 1, networks)]
 
 
 def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
-    for option, given in (
+    for flag, value in (
         ("--classes", command.classes or None),
         ("--ipc", command.ipc),
         ("--sets", command.sets),
     ):
-        require(given is None, option, "goes with real images only: a distilled set has its own")
-    epochs = real_images.coreset_epochs(command.coreset_epochs, command.baseline)
-    with blame("SET"):
-        distilled = DistilledSet.load(set_file(command.set, words=real_images.WORDS))
-    metadata = distilled.metadata
-    with blame("SET"):
-        meant = _meant(metadata)
-    source = DataOptions(
-        data=meant.options.get("data", metadata.dataset),
-        classes=tuple(meant.options.get("classes", ())),
+        require(value is None, flag, "goes with real images only: a distilled set has its own")
+    file = set_file(command.set, words=_WORDS)
+    baseline = real_images(command.baseline, "--baseline")
+    with naming("SET"):
+        distilled = DistilledSet.load(file)
+        metadata = distilled.metadata
+        data = metadata.data_choice()
+        network = metadata.network() or nn.network("convnet")
+        eval_network = metadata.eval_network() or network
+        images = jnp.asarray(distilled.normalised())
+    if command.protocol is not None:
+        protocol = named_protocol(command.protocol)
+    else:
+        with naming("SET", "--protocol"):
+            protocol = metadata.evaluation_protocol()
+            if protocol is None:
+                known = ", ".join(evaluation.PROTOCOLS)
+                raise ValueError(f"the set has no evaluation protocol: choose one of {known}")
+    data = DataChoice(
+        command.data or data.name,
+        data.classes,
+        data.test_share if command.test_share is None else command.test_share,
+        data.fingerprint,
     )
-    setting = _setting(
-        command,
-        source,
-        meant,
-        lambda *about: meant_protocol(command.protocol, metadata, meant.evaluated, *about),
-        distilled,
-    )
-    dataset = setting.dataset
+    setting = _setting(command, data, network, eval_network, protocol, distilled)
     key = jax.random.fold_in(jax.random.key(command.seed), 0)
-    images = jnp.asarray(distilled.normalised()), jnp.asarray(distilled.labels)
-    networks = command.networks or _NETWORKS
-    rows = [
-        _Row(
-            f"distilled images, {distilled.ipc} per class",
-            lambda judge, done: protocols.evaluate(
-                key,
-                judge.model,
-                *images,
-                setting.test,
-                judge.protocol,
-                num_networks=networks,
-                networks_per_dispatch=scoring.networks_per_dispatch(),
-                report=done,
-            ),
+    labels, networks = jnp.asarray(distilled.labels), command.networks or _NETWORKS
+
+    def train(judge: _Judge, done: Callable[[int, int], None]) -> evaluation.Evaluation:
+        return evaluation.evaluate(
+            key,
+            judge.model,
+            images,
+            labels,
+            setting.test,
+            judge.protocol,
+            num_networks=networks,
+            learning_rate=metadata.learning_rate,
+            networks_per_dispatch=networks_per_dispatch(),
+            report=done,
         )
-    ]
-    word = command.baseline
-    if word == "whole":
-        own = protocols.WHOLE_SET
-        rows.append(_real_row(command, setting, word, distilled.ipc, 1, 1, epochs, own))
-    elif word != "none":
-        smallest = int(dataset.class_counts().min())
-        require(
-            distilled.ipc <= smallest,
-            "--baseline",
-            f"{dataset.name} has a class of {smallest} images only: give none",
-        )
+
+    rows = [_Row(f"distilled images, {distilled.ipc} per class", train)]
+    if command.baseline == "whole":
+        rows.append(_real_row(command, setting, None, distilled.ipc, 1, 1, baselines.WHOLE_SET))
+    elif baseline is not None:
+        with naming("--baseline"):
+            _check_ipc(distilled.ipc, setting.dataset)
         # A chosen set takes a network trained on all images: one of it, several random ones.
-        sets = min(5, networks) if word == "random" else 1
+        sets = min(5, networks) if command.baseline == "random" else 1
         each = math.ceil(networks / sets)
-        rows.append(_real_row(command, setting, word, distilled.ipc, sets, each, epochs))
+        rows.append(_real_row(command, setting, baseline, distilled.ipc, sets, each))
     return setting, rows
 
 
 def _real_row(
     command: Evaluate,
     setting: _Setting,
-    word: str,
+    initial: Initial | None,
     ipc: int,
     sets: int,
     networks: int,
-    epochs: int,
-    protocol: protocols.EvaluationProtocol | None = None,
+    protocol: evaluation.EvaluationProtocol | None = None,
 ) -> _Row:
-    """Networks trained on real images; under the judge's protocol where none is given."""
+    """Networks trained on real images, all if ``initial`` is None; by the judge's protocol if None."""
     key = jax.random.fold_in(jax.random.key(command.seed), 1)
+    group = networks_per_dispatch()
 
-    def train(judge: _Judge, done: Callable[[int, int], None]) -> protocols.Evaluation:
-        return real_images.training(
-            *(word, key, judge.model, setting.train, setting.test, protocol or judge.protocol),
-            ipc=ipc,
+    def train(judge: _Judge, done: Callable[[int, int], None]) -> evaluation.Evaluation:
+        used = protocol or judge.protocol
+        if initial is None:
+            return baselines.evaluate_whole_set(
+                *(key, judge.model, setting.train, setting.test, used),
+                num_networks=networks,
+                networks_per_dispatch=group,
+                report=done,
+            )
+        return baselines.evaluate_real_sets(
+            *(key, initial, judge.model, setting.train, setting.test, ipc, used),
             sets=sets,
-            networks=networks,
-            epochs=epochs,
-        )(done)
+            num_networks=networks,
+            networks_per_dispatch=group,
+            report=done,
+        )
 
-    return _Row(real_images.title(word, ipc, sets), train, real_images.note(word, epochs))
+    if initial is None:
+        return _Row("whole training set", train)
+    words = {make(): word for word, make in baselines.BASELINES.items()}
+    word = words.get(initial, repr(initial))
+    which = "random real images" if word == "random" else f"real images by {word}"
+    return _Row(f"{which}, {ipc} per class, {sets} set{'s' * (sets > 1)}", train)
 
 
-def _timed(judge: _Judge, row: _Row, progress: Reporter) -> scoring.Score:
-    if row.note:
-        progress.note(row.note)
-    began = time.perf_counter()
-    what = f"{row.images}: {judge.model.name}"
-    found = row.train(judge, lambda n, total: progress.training(what, n, total))
-    score = scoring.Score.of(row.images, found, time.perf_counter() - began)
-    networks = count(len(score.accuracies), "network")
-    progress.note(f"{what}: {score} ({networks} in {duration(score.seconds)})")
-    return score
+def _check_ipc(ipc: int, dataset: Dataset) -> None:
+    smallest = int(dataset.class_counts().min())
+    if not 1 <= ipc <= smallest:
+        raise ValueError(
+            f"ipc must be from 1 to {smallest}, the smallest class of {dataset.name}, got {ipc}"
+        )
+
+
+def named_protocol(name: str) -> evaluation.EvaluationProtocol:
+    """A protocol by its name.
+
+    Raises:
+      UsageError: if there is none.
+    """
+    with naming("--protocol"):
+        return evaluation.PROTOCOLS[one_of("protocol", name, evaluation.PROTOCOLS)]
 
 
 def _setting(
     command: Evaluate,
-    source: DataOptions,
-    meant: _Meant,
-    protocol_for: Callable[[str, Network], protocols.EvaluationProtocol],
+    data: DataChoice,
+    network: nn.Network,
+    eval_network: nn.Network,
+    protocol: evaluation.EvaluationProtocol,
     distilled: DistilledSet | None,
 ) -> _Setting:
-    """The data, networks and protocols: the command's where it says so, else those that are meant."""
-    name = command.data or source.data
-    judged = [
-        (each, with_epochs(protocol_for(name, each), command.eval_epochs))
-        for each in judging(command, meant.trained, meant.evaluated)
-    ]
-    dataset = load(
-        DataOptions(
-            data=name,
-            data_dir=command.data_dir,
-            classes=command.classes or source.classes,
-        )
-    )
+    """The data, the networks and their protocols."""
+    names, trained = ("SS", eval_network) if command.models is None else (command.models, network)
+    with naming("--models"):
+        nn.parse_networks(names, trained=trained)
+    with naming(*network_flags(command)):
+        networks = nn.parse_networks(names, trained=trained, **chosen(command))
+    with naming("--eval-epochs"):
+        protocol = protocol.with_epochs(command.eval_epochs)
+    with naming_if_mentioned("--data", "--data-dir", "--classes", "--test-share"):
+        with warnings_as_lines():
+            dataset = load_dataset(
+                data.name,
+                data_dir=command.data_dir,
+                classes=data.classes or None,
+                test_share=data.test_share,
+            )
+        if dataset.num_classes < 2:
+            raise ValueError(f"classes: {dataset.name} needs at least 2 classes, has 1")
     if distilled is not None:
-        _check_fits(distilled, dataset)
-    for _, protocol in judged:
-        check_augmentation(protocol, dataset, "--protocol")
+        with naming("--data"):
+            _check_fits(distilled, dataset)
+    protocols = [protocol.for_network(each) for each in networks]
+    with naming("--protocol"):
+        for each in protocols:
+            check_augmentation(each, dataset)
     # Networks see the test images in the space of the set they were trained on.
     space = dataset if distilled is None else distilled.metadata
-
-    def table(split: data.Split) -> data.ClassTable:
-        return data.class_table(split, dataset.num_classes, space.mean, space.std)
-
-    judges = [
-        _Judge(each, build(each, dataset, *flags(command)), protocol) for each, protocol in judged
-    ]
-    return _Setting(dataset, table(dataset.train), table(dataset.test), judges)
-
-
-def _check_fits(distilled: DistilledSet, dataset: datasets.Dataset) -> None:
-    metadata = distilled.metadata
-    require(
-        dataset.class_names == metadata.class_names,
-        "--data",
-        f"the set stands for {metadata.dataset}, whose classes are not those of {dataset.name}",
+    shape, classes = dataset.image_shape, dataset.num_classes
+    with naming(*network_flags(command)):
+        models = [each.model(classes, shape) for each in networks]
+    judges = [_Judge(*each) for each in zip(networks, models, protocols, strict=True)]
+    train, test = (
+        class_table(split, classes, space.mean, space.std)
+        for split in (dataset.train, dataset.test)
     )
-    require(
-        dataset.image_shape == distilled.image_shape,
-        "--data",
-        f"the images of the set are {distilled.image_shape}, those of {dataset.name} "
-        f"{dataset.image_shape}",
-    )
+    return _Setting(dataset, train, test, judges)
 
 
-def _meant(metadata: Metadata) -> _Meant:
-    """What the run that made a set says about data and network.
-
-    Raises:
-      ValueError: if a value is of the wrong type, or names no network: a set need not be made by
-        this command line.
-    """
-    options: dict[str, Any] = {}
-    for name, (kind, is_it) in _KINDS.items():
-        if name in metadata.options:
-            value = metadata.options[name]
-            if not is_it(value):
-                raise ValueError(
-                    f"the options of the set: {name} is {json.dumps(value)}, not {kind}"
-                )
-            options[name] = value
-    trained = recorded(options)
-    norm = options.get("eval_norm") if "norm" in trained.options else None
-    return _Meant(options, trained, evaluated(trained, norm))
+def _check_fits(distilled: DistilledSet, dataset: Dataset) -> None:
+    """Raises a ``ValueError`` that states both values where a set and a data set do not fit together."""
+    names, images = distilled.metadata.class_names, distilled.image_shape
+    if dataset.class_names != names:
+        raise ValueError(
+            f"the set has the classes {_short(names)}, {dataset.name} has {_short(dataset.class_names)}"
+        )
+    if dataset.image_shape != images:
+        raise ValueError(
+            f"the images of the set are {images}, those of {dataset.name} {dataset.image_shape}"
+        )
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _short(names: Sequence[str]) -> str:
+    more = f", ... ({len(names)} in all)" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-_KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "data": ("a text", _is_text),
-    "classes": ("a list of texts", _is_texts),
-    "model": ("a text", _is_text),
-    "width": ("a whole number", _is_whole),
-    "depth": ("a whole number", _is_whole),
-    "norm": ("a text", _is_text),
-    "eval_norm": ("a text", _is_text),
-    "activation": ("a text", _is_text),
-    "pooling": ("a text", _is_text),
-    "downsampling": ("a text", _is_text),
-}
-
-
-def _facts(setting: _Setting) -> dict[str, str]:
+def _facts(setting: _Setting) -> dict[str, Any]:
     dataset = setting.dataset
     return {
         "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.test)} test images",

@@ -9,19 +9,75 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 
-def chosen(metavar: str, by: str, text: str) -> Any:
-    """An option whose default is worked out when the command runs."""
-    return arg(metavar=metavar, help=text, help_behavior_hint=f"(default: {by})")
+def option(metavar: str, text: str, default: str = "") -> Any:
+    """An option; ``default`` in words where it is worked out when the command runs."""
+    if default:
+        return arg(metavar=metavar, help=text, help_behavior_hint=f"(default: {default})")
+    return arg(metavar=metavar, help=text)
 
 
-def number(name: str, text: str) -> Any:
-    """An option with a default of its own."""
-    return arg(metavar=name, help=text)
+def choice(text: str) -> Any:
+    """A choice of the recipe, written as the call that makes it."""
+    return option("CALL", text, "the method's")
 
 
-CORESET_EPOCHS = chosen(
-    "EPOCHS", "15", "Training of the network by whose features herding and k-centre choose."
-)
+@dataclasses.dataclass(frozen=True)
+class RecipeOptions:
+    """Choices that replace the method's, each written as a call: NAME or "NAME(ARGUMENT, NAME=VALUE)".
+    `jdd methods` lists the names."""
+
+    synthetic: Annotated[str | None, choice("What is learned, and how it becomes images.")] = None
+    initial: Annotated[
+        str | None,
+        choice(
+            "Where it starts: from_real, from_noise, from_herding, from_k_centre, from_set('FILE')."
+        ),
+    ] = None
+    sampler: Annotated[str | None, choice("Which real images are matched: uniform(256).")] = None
+    augment: Annotated[
+        str | None,
+        choice("What both sides go through: no_augmentation, dsa_augmentation('color_crop')."),
+    ] = None
+    objective: Annotated[
+        str | None, choice("What must agree: class_gradients, class_embeddings.")
+    ] = None
+    motion: Annotated[
+        str | None,
+        choice("How the network moves between updates: never, on_synthetic(10), on_real(1000)."),
+    ] = None
+    optimizer: Annotated[
+        str | None, choice("Moves the synthetic set: sgd(0.1, momentum=0.5), adam(0.01).")
+    ] = None
+    norm_policy: Annotated[
+        str | None,
+        choice("BatchNorm while matching: frozen_statistics(16), batch_statistics."),
+    ] = None
+    decay: Annotated[str | None, choice("Of the optimiser's steps: halved_after.")] = None
+    networks: Annotated[
+        int | None, option("K", "Fresh random networks.", "the method's; on digits fewer")
+    ] = None
+    updates: Annotated[
+        int | None,
+        option("T", "Updates of the synthetic set on each network.", "the method's for this IPC"),
+    ] = None
+    networks_per_update: Annotated[
+        int | None, option("K", "Networks that a loss is averaged over.", "1")
+    ] = None
+    over_classes: Annotated[
+        str | None,
+        option("HOW", "Classes one by one (map), at once (vmap), or k at a time (k).", "map"),
+    ] = None
+    learning_rate: Annotated[float | None, option("RATE", "Of the optimiser.", "the method's")] = (
+        None
+    )
+    momentum: Annotated[float | None, option("SHARE", "Of the optimiser.", "the method's")] = None
+    real_batch: Annotated[
+        int | None, option("N", "Real images per class and update, of the sampler.", "256")
+    ] = None
+    net_epochs: Annotated[
+        int | None,
+        option("EPOCHS", "Of the network between updates, of the motion.", "the method's"),
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,176 +86,82 @@ class DataOptions:
 
     data: Annotated[
         str,
-        arg(
-            metavar="NAME",
-            help="digits, mnist, fashion_mnist, svhn, cifar10, cifar100, cifar100-dcc, tiny_imagenet, imagenet32, "
-            "imagenet32-GROUP (automobile, truck, lizard, fish, terrier, insect), npz:PATH, folder:PATH, idx:PATH, "
-            "cifar:PATH or tfds:NAME.",
+        option(
+            "NAME",
+            "digits, mnist, fashion_mnist, svhn, cifar10, cifar100, cifar100-dcc, tiny_imagenet, imagenet32, "
+            "imagenet32-GROUP (automobile, truck, lizard, fish, terrier, insect), npz:PATH, folder:PATH, "
+            "idx:PATH, cifar:PATH or tfds:NAME.",
         ),
     ] = "digits"
     data_dir: Annotated[
-        Path | None,
-        chosen("PATH", "$JDD_DATA_DIR", "Where the published sets lie."),
+        Path | None, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
     ] = None
     classes: Annotated[
         tuple[str, ...],
-        chosen("CLASS", "all", "Only these classes, by name or index, in this order."),
+        option("CLASS", "Only these classes, by name or index, in this order.", "all"),
     ] = ()
+    test_share: Annotated[
+        float | None,
+        option(
+            "SHARE", "Share of each class that is test, for folders without a test split.", "none"
+        ),
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkOptions:
-    """The network that is matched on, and but for its norm evaluated with."""
+    """The network that is matched on; evaluations use it too, apart from its norm."""
 
     model: Annotated[
         str,
-        number(
+        option(
             "NAME",
-            "convnet, mlp, lenet, alexnet, vgg11, resnet18, or a variant such as resnet18bn_ap; see jdd methods.",
+            "convnet, mlp, lenet, alexnet, vgg11, resnet18, or a variant such as resnet18bn_ap.",
         ),
     ] = "convnet"
-    width: Annotated[
-        int | None, chosen("CHANNELS", "128", "Channels of every block of convnet.")
-    ] = None
-    depth: Annotated[
-        int | None,
-        chosen("BLOCKS", "3", "Blocks of convolution, norm, activation, pooling of convnet."),
-    ] = None
+    width: Annotated[int | None, option("CHANNELS", "Of every block of convnet.", "128")] = None
+    depth: Annotated[int | None, option("BLOCKS", "Of convnet.", "3")] = None
     norm: Annotated[
         str | None,
-        chosen(
+        option(
             "NAME",
-            "instance; none for alexnet",
             "instance, batch, layer, group or none; mlp and lenet have none.",
+            "instance; none for alexnet",
         ),
     ] = None
     activation: Annotated[
-        str | None, chosen("NAME", "relu", "relu, leaky_relu, sigmoid or swish, of convnet.")
+        str | None, option("NAME", "relu, leaky_relu, sigmoid or swish, of convnet.", "relu")
     ] = None
-    pooling: Annotated[str | None, chosen("NAME", "avg", "avg, max or none, of convnet.")] = None
+    pooling: Annotated[str | None, option("NAME", "avg, max or none, of convnet.", "avg")] = None
     downsampling: Annotated[
-        str | None, chosen("NAME", "stride", "stride or avg_pool, of resnet18.")
+        str | None, option("NAME", "stride or avg_pool, of resnet18.", "stride")
     ] = None
 
 
 @dataclasses.dataclass(frozen=True)
-class MatchOptions:
-    """How long, and how fast the images move. Defaults are the paper's."""
-
-    networks: Annotated[
-        int | None,
-        chosen("K", "the paper's; on digits fewer", "Fresh random networks that are matched on."),
-    ] = None
-    learning_rate: Annotated[
-        float | None, chosen("RATE", "the paper's", "Of SGD on the images.")
-    ] = None
-    momentum: Annotated[float, number("SHARE", "Of SGD on the images.")] = 0.5
-    real_batch: Annotated[int, number("IMAGES", "Real images per class and update.")] = 256
-    over_classes: Annotated[
-        str | None,
-        chosen(
-            "HOW", "by platform", "Classes one by one (map), at once (vmap), or k at a time (k)."
-        ),
-    ] = None
-
-
-@dataclasses.dataclass(frozen=True)
-class LoopOptions:
-    """Fixed loops over each network. Defaults are the paper's."""
-
-    updates: Annotated[
-        int | None, chosen("T", "the paper's for this IPC", "Image updates per network.")
-    ] = None
-    net_epochs: Annotated[
-        int | None,
-        chosen(
-            "EPOCHS",
-            "the paper's for this IPC",
-            "Epochs that the network trains on the images between two updates.",
-        ),
-    ] = None
-
-
-@dataclasses.dataclass(frozen=True)
-class QueryOptions:
-    """When a network is left, and when it has trained enough between two updates: by queries."""
-
-    rule: Annotated[
-        str,
-        number(
-            "NAME",
-            "corrected (mean accuracy of a query, thresholds scaled by its noise), or original (as the authors' "
-            "code, whose accuracy is carried over from query to query).",
-        ),
-    ] = "corrected"
-    outer: Annotated[
-        float, number("RANGE", "A network is left when queries range over less than this.")
-    ] = 0.04
-    inner: Annotated[
-        float, number("RANGE", "It has trained enough when they range over more than this.")
-    ] = 0.03
-    window: Annotated[int, number("N", "Queries that are compared.")] = 10
-    query: Annotated[
-        int | None,
-        chosen("IMAGES", "128, or a quarter of a class", "Real images per class in a query."),
-    ] = None
-    max_updates: Annotated[int, number("T", "Image updates of a network at most.")] = 50
-    max_epochs: Annotated[int, number("EPOCHS", "Epochs between two updates at most.")] = 100
-
-
-@dataclasses.dataclass(frozen=True)
-class GradientOptions:
-    """How gradients are matched."""
-
-    distance: Annotated[
-        str,
-        number("NAME", "Between gradients: layerwise-cosine, flat-cosine or squared-error."),
-    ] = "layerwise-cosine"
-    norm_policy: Annotated[
-        str,
-        number(
-            "NAME",
-            "Of batch norm while matching: frozen (statistics of 16 real images per class) or batch (of each batch).",
-        ),
-    ] = "frozen"
-
-
-@dataclasses.dataclass(frozen=True)
-class ReportOptions:
-    """What is measured on the way and at the end."""
+class PlanOptions:
+    """What is measured during the run and at its end."""
 
     eval_networks: Annotated[
         int | None,
-        chosen(
-            "N",
-            "20; on digits 3",
-            "Networks trained for the final number; a quarter of it on the way.",
-        ),
+        option("N", "Networks trained for the final number.", "20; on digits 3"),
     ] = None
     eval_every: Annotated[
         int | None,
-        chosen(
-            "K", "half of the networks", "Networks between two evaluations; 0: only at the end."
+        option(
+            "K", "Networks of the run between two evaluations; 0: only at the end.", "half of them"
         ),
     ] = None
     eval_epochs: Annotated[
-        int | None,
-        chosen(
-            "EPOCHS", "the protocol's", "Epochs of an evaluation network; changes the protocol."
-        ),
+        int | None, option("EPOCHS", "Of an evaluation network.", "the protocol's")
     ] = None
     eval_norm: Annotated[
         str | None,
-        chosen(
-            "NAME",
-            "as --norm; the usual one for batch, as in the papers",
-            "Norm of the evaluation networks.",
+        option(
+            "NAME", "Norm of the evaluation networks.", "as --norm; without batch, as in the papers"
         ),
     ] = None
-    random: Annotated[
-        Literal["yes", "no"],
-        arg(help="Also train on random real images, the same for all methods of a seed."),
-    ] = "yes"
+    random: Annotated[Literal["yes", "no"], arg(help="Also train on random real images.")] = "yes"
     whole: Annotated[
         Literal["auto", "yes", "no"],
         arg(help="Also train on the whole real set; auto: where that is short."),
@@ -208,100 +170,116 @@ class ReportOptions:
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """Where the run lives."""
+    """Where the run is stored."""
 
-    seed: Annotated[int, number("INT", "Same seed, same set.")] = 0
+    seed: Annotated[int, option("INT", "Same seed, same set.")] = 0
     out: Annotated[
-        Path | None,
-        chosen("FOLDER", "runs/METHOD-DATA-ipcN-seedS", "The run directory."),
+        Path | None, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
     ] = None
-    resume: Annotated[
-        bool, arg(help="Go on where the run in the run directory stopped, bit for bit.")
-    ] = False
-    save_every: Annotated[float, number("MINUTES", "Minutes between checkpoints.")] = 10.0
+    resume: Annotated[bool, arg(help="Continue the run in the run directory, bit for bit.")] = False
+    save_every: Annotated[float, option("MINUTES", "Between two checkpoints.")] = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeat:
+    """Repeat a run from its config.json."""
+
+    config: Annotated[Path, option("FILE", "The config.json of a run, or its run directory.")]
+    data_dir: Annotated[
+        Path | None, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
+    ] = None
+    seed: Annotated[int | None, option("INT", "Another seed.", "that of the run")] = None
+    out: Annotated[
+        Path | None, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
+    ] = None
+    resume: Annotated[bool, arg(help="Continue the run in the run directory, bit for bit.")] = False
+    save_every: Annotated[float, option("MINUTES", "Between two checkpoints.")] = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Train fresh networks on a distilled set (or on real images) and test them.
+    """Train fresh networks on a distilled set, or on real images, and test them.
 
-    The set says which data set, network and protocol it is meant for; options override it.
+    The set holds its data set, network and protocol; options replace them.
     """
 
     set: Annotated[
         Positional[str],
         arg(
             metavar="SET",
-            help="A .safetensors file, a run directory, or real images: random, herding, k-centre or whole.",
+            help="A .safetensors file, a run directory, or real images: random, herding, k-centre, whole, "
+            "or a call such as from_herding(5).",
         ),
     ]
     data: Annotated[
-        str | None, chosen("NAME", "the set's; digits with real images", "Data set to test on.")
+        str | None, option("NAME", "Data set to test on.", "the set's; digits with real images")
     ] = None
     data_dir: Annotated[
-        Path | None,
-        chosen("PATH", "$JDD_DATA_DIR", "Where the published sets lie."),
+        Path | None, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
     ] = None
     classes: Annotated[
-        tuple[str, ...], chosen("CLASS", "the set's", "Only these classes, with real images.")
+        tuple[str, ...], option("CLASS", "Only these classes, with real images.", "all")
     ] = ()
-    ipc: Annotated[int | None, chosen("N", "1", "Images per class, with real images.")] = None
+    test_share: Annotated[
+        float | None,
+        option("SHARE", "Share of each class that is test, for folders without one.", "the set's"),
+    ] = None
+    ipc: Annotated[int | None, option("N", "Images per class, with real images.", "1")] = None
     sets: Annotated[
-        int | None,
-        chosen("N", "1", "Subsets of real images, each with so many networks."),
+        int | None, option("N", "Subsets of real images, each with so many networks.", "1")
     ] = None
     protocol: Annotated[
         str | None,
-        chosen(
+        option(
             "NAME",
+            "How networks train; `jdd methods` lists them.",
             "the set's; dc with real images, 15 epochs with whole",
-            "How networks train; see jdd methods.",
         ),
     ] = None
-    networks: Annotated[int | None, chosen("N", "20; 1 with whole", "Networks per set.")] = None
-    coreset_epochs: Annotated[int | None, CORESET_EPOCHS] = None
-    eval_epochs: Annotated[
-        int | None, chosen("EPOCHS", "the protocol's", "Epochs; changes the protocol.")
-    ] = None
-    seed: Annotated[int, number("INT", "Of networks and random subsets.")] = 0
+    networks: Annotated[int | None, option("N", "Networks per set.", "20; 1 with whole")] = None
+    eval_epochs: Annotated[int | None, option("EPOCHS", "Of training.", "the protocol's")] = None
+    seed: Annotated[int, option("INT", "Of networks and random subsets.")] = 0
     baseline: Annotated[
-        Literal["random", "herding", "k-centre", "whole", "none"],
-        arg(help="What a distilled set is compared with."),
+        str,
+        option(
+            "NAME",
+            "Compare a distilled set with: random, herding, k-centre, whole, a call, or none.",
+        ),
     ] = "random"
     models: Annotated[
         str | None,
-        chosen(
+        option(
             "NAMES",
-            "the set's network for evaluation, or convnet",
-            "Networks with commas between them, as in --models convnet,mlp,resnet18, or pools of the papers: "
-            "M (six architectures), B (batch norm), W, D, A, P, N (convnets), S, SS (the set's own network "
-            "without and with its batch norm); see jdd methods.",
+            "Networks separated by commas, as in convnet,mlp,resnet18, or pools of the papers: M (six "
+            "architectures), B (batch norm), W, D, A, P, N (convnets), S, SS (the set's network without and "
+            "with its batch norm).",
+            "the set's evaluation network, or convnet",
         ),
     ] = None
-    width: Annotated[int | None, chosen("CHANNELS", "the network's", "Of convnet.")] = None
-    depth: Annotated[int | None, chosen("BLOCKS", "the network's", "Of convnet.")] = None
+    width: Annotated[int | None, option("CHANNELS", "Of convnet.", "the network's")] = None
+    depth: Annotated[int | None, option("BLOCKS", "Of convnet.", "the network's")] = None
     norm: Annotated[
-        str | None, chosen("NAME", "the network's", "Of all networks that have one.")
+        str | None, option("NAME", "Of all networks that have one.", "the network's")
     ] = None
-    activation: Annotated[str | None, chosen("NAME", "the network's", "Of convnet.")] = None
-    pooling: Annotated[str | None, chosen("NAME", "the network's", "Of convnet.")] = None
-    downsampling: Annotated[str | None, chosen("NAME", "the network's", "Of resnet18.")] = None
-    out: Annotated[
-        Path | None, chosen("FILE", "only print", "Write the result to this JSON file.")
-    ] = None
+    activation: Annotated[str | None, option("NAME", "Of convnet.", "the network's")] = None
+    pooling: Annotated[str | None, option("NAME", "Of convnet.", "the network's")] = None
+    downsampling: Annotated[str | None, option("NAME", "Of resnet18.", "the network's")] = None
+    out: Annotated[Path | None, option("FILE", "Write the result to this JSON file.", "none")] = (
+        None
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Show:
-    """Say what a distilled set is, and draw it class by class."""
+    """Describe a distilled set, and draw it class by class."""
 
     set: Annotated[
         Positional[Path], arg(metavar="SET", help="A .safetensors file, or a run directory.")
     ]
-    out: Annotated[Path | None, chosen("FILE", "SET with .png", "The picture to write.")] = None
+    out: Annotated[Path | None, option("FILE", "The picture to write.", "SET with .png")] = None
     overwrite: Annotated[bool, arg(help="Replace the picture if it exists.")] = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Methods:
-    """List the methods, the evaluation protocols and the networks."""
+    """List methods, choices, evaluation protocols and networks."""

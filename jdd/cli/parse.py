@@ -1,112 +1,215 @@
-"""Arguments into records, by tyro; a mistake is one line and not a box."""
+"""Arguments into records, by tyro."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import inspect
 import io
-import re
+import os
+import shutil
 import sys
-from collections.abc import Sequence
-from typing import Any
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, NamedTuple
 
-import tyro
-from tyro import conf
-
-from jdd.cli.commands import Command
+from jdd.cli import options
 from jdd.cli.errors import UsageError
-from jdd.validation import did_you_mean
+from jdd.validation import one_of
 
-_DESCRIPTION = """Dataset distillation as pure JAX functions.
+HELP = """usage: jdd COMMAND ...
 
-Distil a real data set into a few images per class, evaluate it, look at it:
+Dataset distillation as pure JAX functions.
 
-  jdd distill dsa                                     the digits, in about two minutes
-  jdd distill dsa --data cifar10 --data-dir data      CIFAR-10, one image per class
+commands:
+  distill METHOD   distil a data set; `jdd distill` lists the methods
+  distill --config FILE
+                   repeat a run from its config.json
+  evaluate SET     train fresh networks on a set and test them
+  show SET         describe a set and draw it
+  methods          list methods, choices, protocols and networks
+
+`jdd COMMAND --help` lists the options. Examples:
+
+  jdd distill dsa                                   the digits, in about two minutes
+  jdd distill dsa --data cifar10 --data-dir DATA    CIFAR-10, one image per class
+  jdd distill dm --objective class_gradients        DM with the objective of DC
   jdd show runs/dsa-digits-ipc1-seed0
   jdd evaluate runs/dsa-digits-ipc1-seed0
 
-Compiled programs are kept in the user's cache folder; JAX_COMPILATION_CACHE_DIR names another."""
+Compiled programs are kept in the user's cache folder; JAX_COMPILATION_CACHE_DIR names another.
+JDD_IMPORT names Python modules to import first, separated by commas: your own methods and choices.
+"""
+
+# Arguments of a preset that are options of every method.
+_SHARED = ("ipc", "data", "architecture", "networks", "updates")
+_METAVARS = {"int": "N", "float": "X", "str": "TEXT"}
+# Narrower than this, help does not fit and tyro's layout does not end.
+_NARROWEST = 40
+
+
+class Distill(NamedTuple):
+    """`jdd distill METHOD` with its options.
+
+    Attributes:
+      method: name of the preset.
+      ipc: stored images per class.
+      method_options: options of this method alone, by argument of the preset.
+      recipe, data, network, plan, run: as the records of ``cli.options``.
+    """
+
+    method: str
+    ipc: int
+    method_options: dict[str, Any]
+    recipe: options.RecipeOptions
+    data: options.DataOptions
+    network: options.NetworkOptions
+    plan: options.PlanOptions
+    run: options.RunOptions
 
 
 def parse(arguments: Sequence[str]) -> Any:
     """The record of a command; None where help was asked for (and printed).
 
     Raises:
-      UsageError: if tyro does not understand the arguments.
+      UsageError: if the arguments are not understood.
     """
+    command, *rest = arguments or ["--help"]
+    if command in ("--help", "-h"):
+        print(HELP, end="")
+        return None
+    if command == "--version":
+        from jdd import __version__
+
+        print(f"jdd {__version__}")
+        return None
+    records = {"evaluate": options.Evaluate, "show": options.Show, "methods": options.Methods}
+    try:
+        one_of("command", command, ["distill", *records])
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return _parse_distill(rest) if command == "distill" else _read(records[command], command, rest)
+
+
+def _parse_distill(arguments: Sequence[str]) -> Any:
+    if any(word == "--config" or word.startswith("--config=") for word in arguments):
+        return _read(options.Repeat, "distill", arguments)
+    from jdd.methods import PRESETS
+
+    lines = [f"  {name:<12}{p.title} ({p.paper})" for name, p in PRESETS.items()]
+    if arguments and arguments[0] in ("--help", "-h"):
+        print("usage: jdd distill METHOD [OPTIONS], or jdd distill --config FILE\n\nmethods:")
+        print("\n".join(lines))
+        return None
+    if not arguments or arguments[0].startswith("-"):
+        raise UsageError(f"a method is missing (one of {', '.join(PRESETS)})")
+    method, *rest = arguments
+    try:
+        preset = PRESETS[one_of("method", method, PRESETS)]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    record = _read(_distill_record(preset.recipe), f"distill {method}", rest)
+    if record is None:
+        return None
+    groups = [record.recipe, record.data, record.network, record.plan, record.run]
+    return Distill(method, record.ipc, dataclasses.asdict(record.method), *groups)
+
+
+def method_options(recipe: Any) -> dict[str, inspect.Parameter]:
+    """The keyword arguments of a preset that are options of this method alone."""
+    parameters = inspect.signature(recipe).parameters
+    return {name: p for name, p in parameters.items() if name not in _SHARED}
+
+
+def _distill_record(recipe: Any) -> type:
+    """The options of a method: those of all methods, and the keyword arguments of its preset."""
+    from docstring_parser import parse as parse_docstring
+
+    doc = parse_docstring(inspect.getdoc(recipe) or "")
+    helps = {p.arg_name: " ".join((p.description or "").split()) for p in doc.params}
+    types = typing.get_type_hints(recipe)
+    fields = []
+    for name, parameter in method_options(recipe).items():
+        kind = types.get(name, str)
+        metavar = _METAVARS.get(getattr(_first_type(kind), "__name__", ""))
+        conf = options.option(metavar, helps.get(name, "")) if metavar else None
+        annotated = kind if conf is None else Annotated[kind, conf]
+        if conf is None:
+            annotated = Annotated[kind, options.arg(help=helps.get(name, ""))]
+        fields.append((name, annotated, dataclasses.field(default=parameter.default)))
+    own = dataclasses.make_dataclass("MethodOptions", fields, frozen=True)
+    own.__doc__ = "Options of this method."
+    groups = {
+        "method": own,
+        "recipe": options.RecipeOptions,
+        "data": options.DataOptions,
+        "network": options.NetworkOptions,
+        "plan": options.PlanOptions,
+        "run": options.RunOptions,
+    }
+    ipc = ("ipc", Annotated[int, options.option("N", "Stored images per class.")], 1)
+    record = dataclasses.make_dataclass(
+        "Distill",
+        [
+            ipc,
+            *(
+                (name, kind, dataclasses.field(default_factory=kind))
+                for name, kind in groups.items()
+            ),
+        ],
+        frozen=True,
+    )
+    record.__doc__ = f"{doc.short_description}\n\n{doc.long_description or ''}"
+    return record
+
+
+def _first_type(kind: Any) -> Any:
+    """``int`` of ``int | None``, ``float`` of ``tuple[float, ...]``; the type itself else."""
+    arguments = [a for a in typing.get_args(kind) if a not in (type(None), Ellipsis)]
+    return arguments[0] if arguments and typing.get_origin(kind) is not typing.Literal else kind
+
+
+def _read(record: type, command: str, arguments: Sequence[str]) -> Any:
+    """Reads arguments with tyro; its message becomes one line.
+
+    Raises:
+      UsageError: if tyro does not understand them.
+    """
+    import tyro
+    from tyro import conf
+
     box = io.StringIO()
     try:
-        with contextlib.redirect_stderr(box):
+        with contextlib.redirect_stderr(box), _wide_enough():
             return tyro.cli(
-                Command,  # type: ignore[arg-type]
-                args=list(arguments) or ["--help"],
-                prog="jdd",
-                description=_DESCRIPTION,
-                config=(conf.FlagCreatePairsOff, conf.OmitArgPrefixes, conf.OmitSubcommandPrefixes),
+                record,
+                args=list(arguments),
+                prog=f"jdd {command}",
+                config=(conf.FlagCreatePairsOff, conf.OmitArgPrefixes),
             )
     except SystemExit as end:
         if not end.code:
             sys.stderr.write(box.getvalue())
             return None
-        raise UsageError(explain(box.getvalue())) from None
+        raise UsageError(f"{_plain(box.getvalue())} (jdd {command} --help)") from None
 
 
-def explain(text: str) -> str:
-    """One line for the box that tyro draws around a mistake."""
-    title, parts = _open_box(text)
-    message = parts[0] if parts else title
-    more = " ".join(parts[1:])
-    if found := re.match(r"Error parsing (\S+): (.*)", message):
-        flag, reason = found[1].split("/")[0], found[2]
-        if reason.startswith(
-            "no type matching"
-        ):  # an option that may be None: what the other type says
-            reason = reason.rpartition("'>: ")[2]
-        reason = re.sub(
-            r"invalid literal for int\(\) with base 10: ", "not a whole number: ", reason
-        )
-        reason = re.sub(r"could not convert string to float: ", "not a number: ", reason)
-        return f"{reason} (option {flag})"
-    if found := re.match(
-        r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of (.*)", message
-    ):
-        return f"'{found[1]}' is not one of {found[3].rstrip('.')} (option {found[2]})"
-    if found := re.match(
-        r"Unrecognized or misplaced options: (\S+) \(applied to ([\w -]+)\)", message
-    ):
-        return f"{found[2]} has no option {found[1]}: see {found[2]} --help"
-    if found := re.match(r"Unrecognized options: (\S+)", message):
-        word = found[1].rstrip(",")
-        if known := re.search(r"Available subcommands: ([\w, -]+?)(?: For full|$)", more):
-            names = known[1].split(", ")
-            hint = did_you_mean(word, names)
-            return f"unknown command or method '{word}'{hint} (known: {', '.join(names)})"
-        # One section of hints per unknown option, in the order of a set: that is, in any.
-        heads = (f"Arguments similar to {word}: ", "Perhaps you meant: ")
-        hints = [part for part in parts if part.startswith(heads)]
-        near = re.search(r": (--[\w-]+)", hints[0]) if hints else None
-        return f"unknown option {word}" + (f", did you mean {near[1]}?" if near else "")
-    if found := re.match(r"Expected one of \{(.*?)\}", message):
-        return f"a command or method is missing (one of {found[1]})"
-    if found := re.match(r"Missing from (.*?): (\S+)", message):
-        return f"{found[1]} needs {found[2]}: see {found[1]} --help"
-    if found := re.match(r"Missing value for argument '(\S+)'", message):
-        return f"a value is missing (option {found[1]})"
-    return message
+def _plain(text: str) -> str:
+    """The content of the box that tyro draws around a message, as one line."""
+    lines = (line.strip("╭╮╰╯│─ -") for line in text.splitlines())
+    return ": ".join(line for line in lines if line) or "the arguments cannot be read"
 
 
-def _open_box(text: str) -> tuple[str, list[str]]:
-    """The title of a box, and its sections as one line each.
-
-    Where stdout is not UTF-8, tyro draws with spaces and hyphens.
-    """
-    title, sections = "", [""]
-    for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines():
-        content = line.strip("╭╮╰╯│─ ")
-        if not title:
-            title = content
-        elif re.fullmatch("-{5,}", content) or (not content and "─" in line):
-            sections.append("")
+@contextlib.contextmanager
+def _wide_enough() -> Iterator[None]:
+    """Sets COLUMNS to what help needs, where the terminal is narrower."""
+    before = os.environ.get("COLUMNS")
+    width = shutil.get_terminal_size().columns
+    os.environ["COLUMNS"] = str(max(_NARROWEST, width))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
         else:
-            sections[-1] += content + " "
-    return title, [" ".join(section.split()) for section in sections if section.strip()]
+            os.environ["COLUMNS"] = before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -54,3 +56,39 @@ def denormalise(images: Array, mean: Any, std: Any) -> Any:
     xp = jnp if any(isinstance(a, jax.Array) for a in (images, mean, std)) else np
     mean, std = xp.asarray(mean, np.float32), xp.asarray(std, np.float32)
     return images.astype(np.float32) * std + mean
+
+
+def check_statistics(mean: Sequence[float], std: Sequence[float], channels: int) -> None:
+    """Refuses a mean and std that cannot be those of pixels on the [0, 1] scale.
+
+    A mean of 0 and a std of 1, which leave x / 255 as it is, are allowed.
+
+    Args:
+      mean, std: what pixels are normalised with.
+      channels: how many numbers each must have.
+
+    Raises:
+      ValueError: one line that names the statistic; for the 0-255 scale, with the numbers to use.
+
+    Example:
+      >>> check_statistics((127.5,), (0.25,), 1)
+      Traceback (most recent call last):
+          ...
+      ValueError: mean must be on the [0, 1] scale of x / 255, got (127.5,), of the 0-255 scale: \
+divide by 255, (0.5,)
+    """
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels or not all(math.isfinite(value) for value in values):
+            raise ValueError(
+                f"{name} must be {channels} finite numbers (one per channel), got {(*values,)}"
+            )
+    if min(std) <= 0:
+        raise ValueError(f"std must be positive in every channel, got {(*std,)}")
+    for name, values in (("mean", mean), ("std", std)):
+        if min(values) >= 0 and max(values) <= 1:
+            continue
+        mend = ""
+        if min(values) >= 0 and max(values) <= 255:
+            scaled = tuple(round(float(value) / 255, 4) for value in values)
+            mend = f", of the 0-255 scale: divide by 255, {scaled}"
+        raise ValueError(f"{name} must be on the [0, 1] scale of x / 255, got {(*values,)}{mend}")

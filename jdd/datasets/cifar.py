@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jdd.data.split import Split
-from jdd.datasets.dataset import Source
 from jdd.datasets.pickles import read_pickle
+from jdd.datasets.source import RawSplit, Source
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE
@@ -38,7 +37,7 @@ class _Version(NamedTuple):
 
 
 def read_cifar_folder(folder: Path) -> Source:
-    """Train and test split of a folder, with class names where the folder has them.
+    """Reads the train and the test split of a folder, with class names where the folder has them.
 
     CIFAR-10, binary: `data_batch_*.bin` and `test_batch.bin`, one label byte and 3072 pixel bytes
     per record, names in `batches.meta.txt`. CIFAR-100, binary: `train.bin` and `test.bin`, two label
@@ -62,59 +61,59 @@ def read_cifar_folder(folder: Path) -> Source:
     labels = np.concatenate([labels for _, labels in parts])
     meta = folder / version.meta
     return Source(
-        Split(images, labels),
-        Split(*version.read(test)),
+        RawSplit(images, labels),
+        RawSplit(*version.read(test)),
         version.names(meta) if meta.is_file() else None,
         files=(*train, test),
     )
 
 
 def has_cifar10_files(folder: Path) -> bool:
-    """Whether a folder holds any batch of CIFAR-10, binary or pickled."""
+    """Returns whether a folder holds any batch of CIFAR-10, binary or pickled."""
     return any(_is_there(folder, version) for version in (_BINARY_10, _PYTHON_10))
 
 
 def has_cifar100_files(folder: Path) -> bool:
-    """Whether a folder holds CIFAR-100, binary or pickled."""
+    """Returns whether a folder holds CIFAR-100, binary or pickled."""
     return any(_is_there(folder, version) for version in (_BINARY_100, _PYTHON_100))
 
 
 def _is_there(folder: Path, version: _Version) -> bool:
-    """Whether a folder holds a version or a part of it; reading then names the file that lacks."""
+    """Returns whether a folder holds a version, or a part of it (reading names the missing file)."""
     if "*" in version.train:
-        return (folder / version.test).is_file() or bool(_found(folder, version.train))
-    # these names are anybody's: two of the three
+        return (folder / version.test).is_file() or bool(_matching(folder, version.train))
+    # other sets use such names too, so one of the three files is not enough
     return sum((folder / n).is_file() for n in (version.train, version.test, version.meta)) > 1
 
 
 def numbered(folder: Path, pattern: str) -> list[Path]:
-    """The files of a pattern with "*" for 1, 2, ..., as many as there are (or the one without "*").
+    """Lists the files of a pattern with "*" for 1, 2, ... to their number; or the one without "*".
 
-    In numeric order; a number that is left out is in the list, and its file is missing.
+    In numeric order. Where a number is left out, its file is listed all the same: reading names it.
     """
-    count = max(1, len(_found(folder, pattern)))
+    count = max(1, len(_matching(folder, pattern)))
     return [folder / pattern.replace("*", str(i + 1)) for i in range(count)]
 
 
-def _found(folder: Path, pattern: str) -> list[Path]:
+def _matching(folder: Path, pattern: str) -> list[Path]:
     start, _, end = pattern.partition("*")
     numbers = re.compile(re.escape(start) + r"[0-9]+" + re.escape(end))
     return [path for path in folder.glob(pattern) if numbers.fullmatch(path.name)]
 
 
 def read_pickled_batch(path: Path, labels_key: str, *, first: int, last: int) -> Batch:
-    """Images and labels of a pickled batch: `data` uint8 [N, 3072] in planes, and a list of labels.
+    """Reads a pickled batch: `data`, uint8 [N, 3072] in planes, and a list of labels.
 
     Args:
       path: the file.
       labels_key: the key of the labels.
-      first, last: the labels that can be.
+      first, last: the smallest and the largest label that is allowed.
 
     Returns:
       images uint8 [N, 32, 32, 3], labels int32 [N] as they are in the file.
 
     Raises:
-      ValueError: naming the file that is damaged or does not fit this layout.
+      ValueError: naming the file that is damaged or not of this layout.
     """
     content = read_pickle(path)
     for key in ("data", labels_key):
@@ -123,13 +122,11 @@ def read_pickled_batch(path: Path, labels_key: str, *, first: int, last: int) ->
             raise ValueError(f"{path}: no key {key!r} (its keys: {keys[:200] or 'none'})")
     data, labels = content["data"], content[labels_key]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (_PIXELS,):
-        found = (
-            f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        )
-        raise ValueError(f"{path}: data must be uint8 [N, {_PIXELS}], got {found}")
+        kind = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise ValueError(f"{path}: data must be uint8 [N, {_PIXELS}], got {kind}")
     if not isinstance(labels, list) or len(labels) != len(data):
-        found = f"{len(labels)} labels" if isinstance(labels, list) else type(labels).__name__
-        raise ValueError(f"{path}: {labels_key} must list {len(data)} labels, got {found}")
+        kind = f"{len(labels)} labels" if isinstance(labels, list) else type(labels).__name__
+        raise ValueError(f"{path}: {labels_key} must list {len(data)} labels, got {kind}")
     wrong = [label for label in labels if type(label) is not int or not first <= label <= last]
     if wrong:
         raise ValueError(
@@ -139,7 +136,7 @@ def read_pickled_batch(path: Path, labels_key: str, *, first: int, last: int) ->
 
 
 def _images(rows: np.ndarray) -> np.ndarray:
-    """uint8 [N, 3072] in a red, a green and a blue plane -> [N, 32, 32, 3]."""
+    """Makes rows uint8 [N, 3072], of a red, a green and a blue plane, images [N, 32, 32, 3]."""
     planes = rows.reshape(-1, 3, _SIDE, _SIDE)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
 

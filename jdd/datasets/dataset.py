@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import hashlib
+import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from jdd.data.normalisation import check_statistics
 from jdd.data.split import Split
+from jdd.data.table import ClassTable, class_table
 from jdd.validation import did_you_mean
-
-
-class Source(NamedTuple):
-    """What a reader found; None where the source does not say (the registry then fills it in).
-
-    `files` are those that were read, where the publisher's files are known by name.
-    """
-
-    train: Split
-    test: Split
-    class_names: tuple[str, ...] | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    remark: str = ""
-    files: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """A train and a test split with class names and the per-channel statistics of normalisation.
+    """A train and a test split with class names and the statistics of normalisation.
 
     `mean` and `std` have one number per channel, on the [0, 1] scale of pixels (x / 255). Label i
-    is `class_names[i]`. Every class has an image in train; a class may be absent from test.
+    is `class_names[i]`. Every class has an image in train; a class can be absent from test.
 
     Raises:
-      ValueError: where the splits, names and statistics do not fit together.
+      ValueError: for splits, names and statistics that do not fit together.
 
     Example:
       >>> split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1], np.int32))
@@ -59,6 +45,11 @@ class Dataset:
             raise ValueError(
                 f"{self.name}: class names must be non-empty and distinct, {repeated=}"
             )
+        unreadable = [name for name in self.class_names if not _is_text(name)]
+        if unreadable:
+            raise ValueError(
+                f"{self.name}: class names must be text on one line, got {unreadable[0]!a:.60}"
+            )
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise ValueError(
                 f"{self.name}: train images are {self.train.images.shape[1:]}, "
@@ -75,16 +66,11 @@ class Dataset:
                 )
         empty = [self.class_names[i] for i in np.flatnonzero(self.class_counts() == 0)]
         if empty:
-            raise ValueError(f"{self.name}: no train image of {_listed(empty)}")
-        channels = self.image_shape[2]
-        for field, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != channels or not all(math.isfinite(v) for v in values):
-                raise ValueError(
-                    f"{self.name}: {field} must be {channels} finite numbers (one per channel), "
-                    f"got {values}"
-                )
-        if min(self.std) <= 0:
-            raise ValueError(f"{self.name}: std must be positive in every channel, got {self.std}")
+            raise ValueError(f"{self.name}: no train image of {listed(empty)}")
+        try:
+            check_statistics(self.mean, self.std, self.image_shape[2])
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
 
     @property
     def num_classes(self) -> int:
@@ -96,12 +82,48 @@ class Dataset:
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of the train images, their labels and the statistics: 16 hexadecimal digits.
+
+        Two data sets with the same fingerprint have the same train data, even where their names or
+        the places of their files differ.
+
+        Example:
+          >>> split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1], np.int32))
+          >>> data = Dataset("tiny", split, split, ("cat", "dog"), (0.5,), (0.25,))
+          >>> data.fingerprint == dataclasses.replace(data, name="other").fingerprint
+          True
+        """
+        digest = hashlib.blake2b(digest_size=8)
+        for array in (self.train.images, self.train.labels):
+            digest.update(np.ascontiguousarray(array).reshape(-1).data)
+        statistics = (tuple(map(float, values)) for values in (self.mean, self.std))
+        digest.update(repr((self.train.images.shape, *statistics)).encode())
+        return digest.hexdigest()
+
     def class_counts(self) -> np.ndarray:
-        """Train images per class, int64 [num_classes]."""
+        """Counts the train images of each class, int64 [num_classes]."""
         return np.bincount(self.train.labels, minlength=self.num_classes)
 
+    def tables(self) -> tuple[ClassTable, ClassTable]:
+        """Puts the train and the test images on the device, sorted by class.
+
+        Example:
+          >>> split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([1, 0], np.int32))
+          >>> data = Dataset("tiny", split, split, ("cat", "dog"), (0.5,), (0.25,))
+          >>> train, test = data.tables()
+          >>> train.images.shape, test.count.tolist()
+          ((2, 8, 8, 1), [1, 1])
+        """
+        train, test = (
+            class_table(split, self.num_classes, self.mean, self.std)
+            for split in (self.train, self.test)
+        )
+        return train, test
+
     def restrict(self, classes: Sequence[str | int]) -> Dataset:
-        """The data set of some classes only, relabelled 0..k-1 in the order given; statistics stay.
+        """Keeps some classes only, relabelled 0..k-1 in the order of `classes`; statistics stay.
 
         A class is a name or an index; a string of digits that is no class name is read as an index.
 
@@ -119,10 +141,10 @@ class Dataset:
             raise ValueError(f"classes must be a sequence of names or indices, got {classes!r}")
         chosen = [self._class_index(entry) for entry in classes]
         if not chosen:
-            raise ValueError(f"{self.name}: no class given; known: {_listed(self.class_names)}")
+            raise ValueError(f"{self.name}: no class given; known: {listed(self.class_names)}")
         if len(set(chosen)) < len(chosen):
             twice = sorted({self.class_names[i] for i in chosen if chosen.count(i) > 1})
-            raise ValueError(f"{self.name}: class given twice: {_listed(twice)}")
+            raise ValueError(f"{self.name}: class given twice: {listed(twice)}")
         table = np.full(self.num_classes, -1, np.int32)
         table[chosen] = np.arange(len(chosen), dtype=np.int32)
 
@@ -145,7 +167,7 @@ class Dataset:
             if not (entry.isascii() and entry.isdecimal()):
                 raise ValueError(
                     f"{self.name}: unknown class {entry!r}{did_you_mean(entry, self.class_names)}; "
-                    f"known: {_listed(self.class_names)}"
+                    f"known: {listed(self.class_names)}"
                 )
             index = int(entry)
         if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
@@ -158,7 +180,7 @@ class Dataset:
 
 
 def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and population standard deviation of x / 255 per channel, from the bytes' histogram.
+    """Computes mean and population standard deviation of x / 255 per channel, from a histogram.
 
     Args:
       images: uint8 [N, H, W, C].
@@ -172,7 +194,7 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
     """
     channels = images.shape[-1]
     counts = np.zeros((channels, 256), np.int64)
-    for part in range(0, len(images), 1000):  # bincount widens its input eightfold
+    for part in range(0, len(images), 1000):  # in parts: bincount makes int64 of its input
         for channel in range(channels):
             pixels = images[part : part + 1000, ..., channel].reshape(-1)
             counts[channel] += np.bincount(pixels, minlength=256)
@@ -184,7 +206,19 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
     return tuple(mean.tolist()), tuple(np.sqrt(variance).tolist())
 
 
-def _listed(names: Sequence[str], limit: int = 12) -> str:
-    """Names joined by commas, shortened so that a message stays one line."""
+def listed(names: Sequence[str], limit: int = 12) -> str:
+    """Joins names by commas; more than `limit` are cut short with their number.
+
+    >>> listed(["cat", "dog", "emu"], limit=2)
+    'cat, dog, ... (3 in all)'
+    """
     more = f", ... ({len(names)} in all)" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def _is_text(name: object) -> bool:
+    """Returns whether a class name can be printed on one line, in any encoding of Unicode."""
+    if not isinstance(name, str) or not name.strip():
+        return False
+    # control characters, lone surrogates (file names that are not UTF-8), line separators
+    return not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)

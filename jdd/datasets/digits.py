@@ -6,19 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from jdd.data.split import Split
-from jdd.datasets.dataset import Source
+from jdd.datasets.source import RawSplit, Source
 
 
 def read_digits() -> Source:
-    """Train (1442 images) and test (355) split of the 1797 digits, uint8 [N, 8, 8, 1].
+    """Reads the 1797 digits, uint8 [N, 8, 8, 1], as a train (1442 images) and a test split (355).
 
     The stored values 0..16 become round(x * 255 / 16). The set has no official split: of each
     class, in file order, every fifth image is test. (The same writers are therefore in both.)
 
     Reference: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """
-    from sklearn.datasets import load_digits  # slow to import, and needed by this source only
+    from sklearn.datasets import load_digits  # slow to import, and only this source needs it
 
     bunch: Any = load_digits()
     images = np.rint(np.asarray(bunch["images"]) * (255 / 16)).astype(np.uint8)[..., None]
@@ -27,5 +26,7 @@ def read_digits() -> Source:
     for digit in range(10):
         test[np.flatnonzero(labels == digit)[4::5]] = True
     return Source(
-        Split(images[~test], labels[~test]), Split(images[test], labels[test]), tuple("0123456789")
+        RawSplit(images[~test], labels[~test]),
+        RawSplit(images[test], labels[test]),
+        tuple("0123456789"),
     )

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jdd.data.split import Split
-from jdd.datasets.dataset import Source
+from jdd.datasets.source import RawSplit, Source
 
 # split -> (stem of the images' file, stem of the labels' file), as published
 _STEMS = {
@@ -21,7 +20,7 @@ _UBYTE = 0x08
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The uint8 array of one IDX file, gzipped or not (told by content, not by name).
+    """Reads the uint8 array of one IDX file; its content shows whether it is gzipped.
 
     Layout: two zero bytes, a type byte (8: unsigned byte), the rank, one big-endian uint32 per
     dimension, then the elements in C order.
@@ -49,7 +48,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Content of a file, unzipped where it is gzip; ValueError naming the file when that fails."""
+    """Reads a file, and unzips it where it is gzip; a ValueError names a file that is damaged."""
     try:
         data = path.read_bytes()
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
@@ -58,14 +57,14 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_idx_folder(folder: Path) -> Source:
-    """Train and test split of a folder with the four files of MNIST's layout.
+    """Reads the train and the test split of a folder with the four files of MNIST's layout.
 
     Files: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte`,
     `t10k-labels-idx1-ubyte`; also spelled `train-images.idx3-ubyte`; each with or without `.gz`.
     Images are [N, H, W], or [N, H, W, C].
 
     Raises:
-      ValueError: naming the file that is missing, damaged or does not fit its partner.
+      ValueError: naming the file that is missing, damaged, or of another length than its partner.
     """
     missing = missing_idx_files(folder)
     if missing:
@@ -81,12 +80,12 @@ def read_idx_folder(folder: Path) -> Source:
 
 
 def has_idx_files(folder: Path) -> bool:
-    """Whether a folder holds any of the four files (reading then names those that lack)."""
+    """Returns whether a folder holds any of the four files (reading names the missing ones)."""
     return len(missing_idx_files(folder)) < 4
 
 
 def missing_idx_files(folder: Path) -> list[str]:
-    """Which of the four files a folder lacks, by their published names."""
+    """Lists which of the four files are missing in a folder, by their published names."""
     wanted = [(images, labels) for images, labels in _STEMS.values()]
     return [
         f"{stem}-{suffix}"
@@ -102,7 +101,7 @@ def _find(folder: Path, stem: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _read_split(folder: Path, part: str) -> Split:
+def _read_split(folder: Path, part: str) -> RawSplit:
     images_path, labels_path = (_find(folder, stem) for stem in _STEMS[part])
     if images_path is None or labels_path is None:
         raise ValueError(f"{folder}: the {part} files are missing")
@@ -115,4 +114,9 @@ def _read_split(folder: Path, part: str) -> Split:
         raise ValueError(f"{labels_path}: labels must have rank 1, got shape {labels.shape}")
     if len(images) != len(labels):
         raise ValueError(f"{labels_path}: {len(labels)} labels for {len(images)} images")
-    return Split(images[..., None] if images.ndim == 3 else images, labels.astype(np.int32))
+    return RawSplit(
+        images[..., None] if images.ndim == 3 else images,
+        labels.astype(np.int32),
+        str(images_path),
+        str(labels_path),
+    )

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jdd.data.split import Split
 from jdd.datasets.cifar import numbered, read_pickled_batch
-from jdd.datasets.dataset import Source
+from jdd.datasets.source import RawSplit, Source
 from jdd.datasets.tiny_imagenet import distinct_names
 
 CLASSES = 1000
@@ -78,7 +77,7 @@ GROUPS: Mapping[str, tuple[FineClass, ...]] = {
 
 
 def read_imagenet32_folder(folder: Path, group: str | None = None) -> Source:
-    """Train split, and validation split as test, of ImageNet32 or of one of its groups.
+    """Reads ImageNet32 or one of its groups: the train split, and the validation split as test.
 
     Files: pickles `train_data_batch_1` to `train_data_batch_10` and `val_data`, with `data` (uint8
     [N, 3072], in planes) and `labels` (1 to 1000), in the folder itself or as extracted in
@@ -106,7 +105,9 @@ def read_imagenet32_folder(folder: Path, group: str | None = None) -> Source:
     names = _all_names(folder) if group is None else tuple(c.name for c in GROUPS[group])
     parts = [_read_batch(path, label_of) for path in train]
     return Source(
-        Split(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts])),
+        RawSplit(
+            np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts])
+        ),
         _read_batch(test, label_of),
         names,
         remark=_REMARK,
@@ -115,27 +116,28 @@ def read_imagenet32_folder(folder: Path, group: str | None = None) -> Source:
 
 
 def has_imagenet32_files(folder: Path) -> bool:
-    """Whether a folder holds any file of ImageNet32."""
+    """Returns whether a folder holds any file of ImageNet32."""
     train, test = _place(folder, "Imagenet32_train"), _place(folder, "Imagenet32_val")
     return (test / _TEST).is_file() or any(path.is_file() for path in numbered(train, _TRAIN))
 
 
 def group_of(source: Source, group: str) -> Source:
-    """A group of all of ImageNet32, whose class names are WordNet identifiers (as in tfds).
+    """Selects a group from all of ImageNet32 with WordNet identifiers as class names (as in tfds).
 
     Raises:
-      ValueError: if the source lacks a class of the group.
+      ValueError: where the source has no class of an identifier of the group.
     """
-    given = source.class_names or ()
-    missing = [c.wnid for c in GROUPS[group] if c.wnid not in given]
+    names = source.class_names or ()
+    missing = [c.wnid for c in GROUPS[group] if c.wnid not in names]
     if missing:
         raise ValueError(f"no class {missing[0]}")
-    label_of = np.full(len(given), -1, np.int32)
+    label_of = np.full(len(names), -1, np.int32)
     for label, fine in enumerate(GROUPS[group]):
-        label_of[given.index(fine.wnid)] = label
+        label_of[names.index(fine.wnid)] = label
+    train, test = source.train, source.test
     return source._replace(
-        train=_relabelled(source.train.images, source.train.labels, label_of),
-        test=_relabelled(source.test.images, source.test.labels, label_of),
+        train=_relabelled(train.images, train.labels, label_of),
+        test=None if test is None else _relabelled(test.images, test.labels, label_of),
         class_names=tuple(c.name for c in GROUPS[group]),
     )
 
@@ -144,15 +146,15 @@ def _place(folder: Path, extracted: str) -> Path:
     return folder / extracted if (folder / extracted).is_dir() else folder
 
 
-def _read_batch(path: Path, label_of: np.ndarray) -> Split:
+def _read_batch(path: Path, label_of: np.ndarray) -> RawSplit:
     images, labels = read_pickled_batch(path, "labels", first=1, last=CLASSES)
     return _relabelled(images, labels, label_of)
 
 
-def _relabelled(images: np.ndarray, labels: np.ndarray, label_of: np.ndarray) -> Split:
+def _relabelled(images: np.ndarray, labels: np.ndarray, label_of: np.ndarray) -> RawSplit:
     new = label_of[labels]
     kept = new >= 0
-    return Split(images if kept.all() else images[kept], new[kept])
+    return RawSplit(images if kept.all() else images[kept], new[kept])
 
 
 def _all_names(folder: Path) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""Pickled batches of images, read without running what they say.
+"""Pickled batches of images, read without running code of the file.
 
-A pickle is a program: it may call whatever it can name. The published files (CIFAR's Python version,
-ImageNet32) name what rebuilds an array of numbers and nothing else. Each of those names is answered
-here by a stand-in, so that numpy is not called with a file's arguments either; every other name is
-refused.
+A pickle is a program: it can call any function that it names. The published files (CIFAR's Python
+version, ImageNet32) name only the functions that rebuild an array of numbers. A class of this module
+takes the place of each, so that numpy is not called with arguments of the file either. Every other
+name is refused.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _ORDERS = ("<", ">", "|", "=")
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """The dictionary of a pickle that holds texts, numbers, lists, dictionaries and arrays of numbers.
+    """Reads the dictionary of a pickle with texts, numbers, lists, dictionaries and number arrays.
 
-    Written by Python 2 or 3; byte strings of Python 2 are read as Latin-1. Whatever else the file
-    names (a function, a class) is refused before it is looked up.
+    Python 2 or 3 can have written it; byte strings of Python 2 are read as Latin-1. Other functions
+    and classes that the file names are refused before they are looked up.
 
     Raises:
-      ValueError: one line that names the file, when it cannot be read, is damaged, holds something
-        else than a dictionary, or names anything but what arrays are made of.
+      ValueError: one line that names the file, when it cannot be read, is damaged, holds no
+        dictionary, or names other functions than those that rebuild arrays.
     """
     try:
         with path.open("rb") as file:
             content = _Unpickler(file, encoding="latin1").load()
-    except Exception as error:  # damaged pickles raise whatever their opcodes stumble over
+    except Exception as error:  # the opcodes of damaged pickles raise many types
         first_line = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path}: cannot be read as a pickle: {first_line}") from None
     if not isinstance(content, dict):
@@ -43,7 +43,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
 
 
 class _Callable:
-    """A function that a pickle may call, and cannot change: pickles can also set attributes."""
+    """A function that a pickle can call and cannot change (pickles can set attributes)."""
 
     __slots__ = ("_function",)
 
@@ -58,7 +58,7 @@ class _Callable:
 
 
 class _DType:
-    """Stands for numpy's dtype; of numbers only."""
+    """Takes the place of numpy's dtype; for numbers only."""
 
     __slots__ = ("value",)
 
@@ -68,14 +68,14 @@ class _DType:
         self.value = np.dtype(code)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        order = state[1]  # (version, byte order, and what only records and subarrays have)
+        order = state[1]  # (version, byte order, fields of records and subarrays)
         if order not in _ORDERS:
             raise pickle.UnpicklingError(f"byte order {str(order)[:20]!r}")
         self.value = self.value.newbyteorder(order)
 
 
 class _Array:
-    """Stands for numpy's ndarray until its state has come."""
+    """Takes the place of numpy's ndarray; its state holds the numbers."""
 
     __slots__ = ("value",)
 
@@ -86,7 +86,7 @@ class _Array:
         _, shape, dtype, in_fortran_order, data = state
         content = data.encode("latin-1") if isinstance(data, str) else data
         if not isinstance(dtype, _DType) or not isinstance(content, bytes):
-            raise pickle.UnpicklingError("an array of something else than numbers")
+            raise pickle.UnpicklingError("an array of other things than numbers")
         if len(content) != math.prod(shape) * dtype.value.itemsize:
             raise pickle.UnpicklingError(f"{len(content)} bytes for an array of shape {shape}")
         flat = np.frombuffer(content, dtype.value)
@@ -94,7 +94,7 @@ class _Array:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes for Python 2 to read."""
+    """Decodes bytes that Python 3 wrote for Python 2 to read."""
     if encoding not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError(f"bytes in {str(encoding)[:20]!r}, only Latin-1 is read")
     return text.encode("latin-1")
@@ -109,7 +109,9 @@ def _stand_in(module: str, name: str) -> object:
         return _Callable(_DType)
     if (module, name) == ("numpy", "ndarray"):
         return object()  # named only as an argument of _reconstruct
-    raise pickle.UnpicklingError(f"it asks for {module}.{name}"[:120] + ", which data do not need")
+    raise pickle.UnpicklingError(
+        f"it asks for {module}.{name}"[:120] + ", which arrays of numbers do not need"
+    )
 
 
 class _Unpickler(pickle.Unpickler):

@@ -1,4 +1,4 @@
-"""The published sets: names, statistics, where their files lie, and how the files are recognised."""
+"""The published sets: names, statistics, the places of their files, and how these are recognised."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jdd.datasets.cifar import has_cifar10_files, has_cifar100_files, read_cifar_folder
-from jdd.datasets.dataset import Source
 from jdd.datasets.idx import has_idx_files, read_bytes, read_idx_folder
 from jdd.datasets.imagenet32 import GROUPS, group_of, has_imagenet32_files, read_imagenet32_folder
+from jdd.datasets.source import DataWarning, Source
 from jdd.datasets.svhn import has_svhn_files, read_svhn_folder
 from jdd.datasets.tiny_imagenet import has_tiny_imagenet_files, read_tiny_imagenet_folder
 
@@ -31,8 +31,8 @@ STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 
 
-class NotPublished(UserWarning):
-    """Files that are read under the name of a published set are not those of its publisher."""
+class NotPublished(DataWarning):
+    """The files that are read under the name of a published set are not those of its publisher."""
 
 
 Files = Mapping[str, str | None]
@@ -43,13 +43,13 @@ class Published(NamedTuple):
     """A published set.
 
     Attributes:
-      folders: where its files may lie, below the data folder.
+      folders: the places of its files, below the data folder, in the order of the search.
       files: the files, in words.
       is_there: whether a folder holds files of the set.
       read: reads that folder.
-      class_names: label i is class_names[i]; None where the files say it.
+      class_names: label i is class_names[i]; None where the files hold the names.
       tfds: its name in tensorflow-datasets; None if it is not there.
-      of_tfds: from what tensorflow-datasets gives to this set.
+      of_tfds: makes this set from the one of tensorflow-datasets.
       versions: the files of each version in which it is published; none: too many to list.
       train, test: how many images it has; None where it is not known.
       twin: another set that is published under the same file names.
@@ -69,22 +69,22 @@ class Published(NamedTuple):
 
 
 def deviations(entry: Published, source: Source) -> list[str]:
-    """In words, how what was read differs from what was published; empty where it does not.
+    """Lists how the files that were read differ from the published ones.
 
-    The content of files is compared by MD5 where a checksum is published (zipped files by what is in
-    them, so that it does not matter who zipped them), else their names and the numbers of images.
+    Where a checksum is published, the content of a file is compared by MD5, unzipped, so that another
+    compression makes no difference. Of the others names are compared, and the numbers of images.
     """
-    found = {_published_name(file): file for file in source.files}
+    read = {_published_name(file): file for file in source.files}
     texts = []
     if entry.versions:
-        version = max(entry.versions, key=lambda files: len(files.keys() & found.keys()))
-        for name in [*version, *(name for name in found if name not in version)]:
-            if name not in found:
+        version = max(entry.versions, key=lambda files: len(files.keys() & read.keys()))
+        for name in [*version, *(name for name in read if name not in version)]:
+            if name not in read:
                 texts.append(f"no {name}")
             elif name not in version:
-                texts.append(f"{found[name]} is not of the set")
-            elif (md5 := version[name]) is not None and md5 != _md5(found[name]):
-                texts.append(f"{found[name]} has another checksum")
+                texts.append(f"{read[name]} is not of the set")
+            elif (md5 := version[name]) is not None and md5 != _md5(read[name]):
+                texts.append(f"{read[name]} has another checksum")
     for part, wanted in (("train", entry.train), ("test", entry.test)):
         number = len(getattr(source, part))
         if wanted not in (None, number):
@@ -101,7 +101,7 @@ def _md5(file: Path) -> str:
 
 
 def _below(*names: str) -> tuple[str, ...]:
-    """Each folder of the first names, alone and in the last one; then the last, and no folder."""
+    """Lists each folder but the last, alone and in the last one; then the last, and the data folder."""
     *inner, last = names
     return (*inner, *(f"{last}/{name}" for name in inner), last, ".")
 
@@ -123,9 +123,9 @@ _CIFAR100 = _words("""
     squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
     trout tulip turtle wardrobe whale willow_tree wolf woman worm""")
 
-# MNIST's and Fashion-MNIST's are of the unzipped files. Fashion-MNIST's publisher gives those of the
-# zipped ones, from which these were made. The others are given for the files as they are. Of
-# CIFAR-100's binary version, ImageNet32 and Tiny-ImageNet only the archive's is published.
+# Checksums of MNIST and Fashion-MNIST are those of the unzipped files. Fashion-MNIST's publisher has
+# those of the zipped files, from which these were made. The others are those of the files as
+# published. Of CIFAR-100's binary version, ImageNet32 and Tiny-ImageNet only that of the archive is.
 _MNIST_FILES = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -165,7 +165,7 @@ _CIFAR100_PYTHON = {
 _IMAGENET32_FILES = dict.fromkeys([f"train_data_batch_{i}" for i in range(1, 11)] + ["val_data"])
 
 _MNIST = Published(
-    folders=("mnist", "."),
+    folders=_below("MNIST/raw", "mnist"),
     files=_IDX_FILES,
     is_there=has_idx_files,
     read=read_idx_folder,
@@ -201,7 +201,7 @@ _IMAGENET32 = Published(
 PUBLISHED: dict[str, Published] = {
     "mnist": _MNIST,
     "fashion_mnist": _MNIST._replace(
-        folders=("fashion_mnist", "."),
+        folders=_below("FashionMNIST/raw", "fashion_mnist"),
         class_names=tuple(_FASHION),
         tfds="fashion_mnist",
         versions=(_FASHION_FILES,),

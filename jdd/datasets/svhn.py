@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from jdd.data.split import Split
-from jdd.datasets.dataset import Source
+from jdd.datasets.source import RawSplit, Source
 
 FILES = ("train_32x32.mat", "test_32x32.mat")
 
 
 def read_svhn_folder(folder: Path) -> Source:
-    """Train and test split of `train_32x32.mat` and `test_32x32.mat` (MATLAB 5).
+    """Reads the train and the test split, `train_32x32.mat` and `test_32x32.mat` (MATLAB 5).
 
     Each holds `X`, uint8 [32, 32, 3, N], and `y`, labels [N, 1] from 1 to 10; 10 is the digit 0, and
     becomes label 0. The `extra` split is not used.
@@ -33,11 +32,11 @@ def read_svhn_folder(folder: Path) -> Source:
 
 
 def has_svhn_files(folder: Path) -> bool:
-    """Whether a folder holds any of the two files (reading then names the other)."""
+    """Returns whether a folder holds any of the two files (reading names a missing one)."""
     return any((folder / name).is_file() for name in FILES)
 
 
-def _read_split(path: Path) -> Split:
+def _read_split(path: Path) -> RawSplit:
     content = _load(path)
     for key in ("X", "y"):
         if not isinstance(content.get(key), np.ndarray):
@@ -55,7 +54,7 @@ def _read_split(path: Path) -> Split:
     if wrong.size:
         raise ValueError(f"{path}: labels must be from 1 to 10, got {wrong[0]}")
     digits = labels.astype(np.int32) % 10
-    return Split(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), digits)
+    return RawSplit(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), digits)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -65,6 +64,6 @@ def _load(path: Path) -> dict[str, Any]:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("error")  # a variable that cannot be read is only warned of
             return loadmat(file, variable_names=("X", "y"))
-    except Exception as error:  # on damaged files its parser raises whatever it stumbles over
+    except Exception as error:  # the parser of damaged files raises many types
         first_line = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path}: cannot be read as a MATLAB file: {first_line}") from None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jdd.data.split import Split
-from jdd.datasets.dataset import Source
-from jdd.datasets.folder import decode_image
+from jdd.datasets.images import decode_image
+from jdd.datasets.source import RawSplit, Source
 from jdd.validation import did_you_mean
 
 _FORMAT = "array_record"
@@ -21,12 +22,12 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by number of channels, in Pillow's nam
 
 
 def read_tfds(name: str, data_dir: Path | None) -> Source:
-    """Train and test split of a tensorflow-datasets set, prepared first where that is possible.
+    """Reads the train and the test split of a tensorflow-datasets set, prepared first if possible.
 
-    A prepared set is looked for in `data_dir`, then in tensorflow-datasets' own folder. Preparing
+    A prepared set is looked for in `data_dir`, then in tensorflow-datasets' folder. Preparing
     downloads the set and needs TensorFlow (the extra `jdd[tfds]`); reading does not. Images are
     8-bit, of one size, under the feature `image`, labels integers under `label`. Where there is no
-    test split the validation split serves as test, and the data set's name says so.
+    test split the validation split serves as test, with a remark in the name of the data set.
 
     Args:
       name: as tensorflow-datasets spells it, `NAME`, `NAME/CONFIG` or `NAME:VERSION`.
@@ -43,24 +44,31 @@ def read_tfds(name: str, data_dir: Path | None) -> Source:
             f"tfds:{name} needs tensorflow-datasets ({_first_line(error)}): pip install tensorflow-datasets"
         ) from None
     builder = _prepared_builder(tfds, name, data_dir)
+    with _one_line(name, builder):
+        return _read(tfds, name, builder)
+
+
+@contextlib.contextmanager
+def _one_line(name: str, builder: Any) -> Iterator[None]:
+    """Every failure to read becomes a `ValueError` of one line."""
     try:
-        return _read(tfds, builder)
+        yield
     except NotImplementedError:  # the only cause: a file format without random access
         raise ValueError(
             f"tfds:{name}: {builder.data_path} is prepared as {builder.info.file_format.value}, "
             f"which only TensorFlow reads: prepare it with file_format={_FORMAT!r}"
         ) from None
-    except Exception as error:  # readers of tfds raise whatever their backends do
+    except Exception as error:  # the backends of tfds raise many types
         raise ValueError(
             f"tfds:{name}: cannot read {builder.data_path}: {_first_line(error)}"
         ) from None
 
 
-def _read(tfds: Any, builder: Any) -> Source:
+def _read(tfds: Any, name: str, builder: Any) -> Source:
     splits = builder.info.splits
+    if "train" not in splits:
+        raise ValueError(f"needs a split train, it has {', '.join(splits)}")
     test = next((part for part in ("test", "validation") if part in splits), None)
-    if "train" not in splits or test is None:
-        raise ValueError(f"needs splits train and test (or validation), it has {', '.join(splits)}")
     features = builder.info.features
     for feature in ("image", "label"):
         if feature not in features:
@@ -74,11 +82,20 @@ def _read(tfds: Any, builder: Any) -> Source:
     mode = _MODES.get(image.shape[-1])
     if mode is None:
         raise ValueError(f"images must have 1, 3 or 4 channels, the feature is {image}")
+
+    def read(part: str) -> RawSplit:
+        return _read_split(builder.as_data_source(part, decoders=undecoded), mode)
+
+    def read_validation() -> RawSplit:
+        with _one_line(name, builder):  # called after this function has returned
+            return read("validation")
+
     return Source(
-        _read_split(builder.as_data_source("train", decoders=undecoded), mode),
-        _read_split(builder.as_data_source(test, decoders=undecoded), mode),
+        read("train"),
+        None if test is None else read(test),
         tuple(getattr(label, "names", None) or ()) or None,
-        remark="" if test == "test" else " (validation as test)",
+        validation=read_validation if "validation" in splits else None,
+        remark=" (validation as test)" if test == "validation" else "",
     )
 
 
@@ -104,13 +121,13 @@ def _prepared_builder(tfds: Any, name: str, data_dir: Path | None) -> Any:
         )
     try:
         builder.download_and_prepare()
-    except Exception as error:  # downloads, disks and TensorFlow fail in their own ways
+    except Exception as error:  # downloads, disks and TensorFlow raise many types
         raise ValueError(f"tfds:{name}: preparing failed: {_first_line(error)}") from None
     return builder
 
 
 def _builder(tfds: Any, name: str, **options: Any) -> Any:
-    """The builder of a name, None where tensorflow-datasets knows no such set."""
+    """Finds the builder of a name; None where tensorflow-datasets has no such set."""
     try:
         return tfds.builder(name, **options)
     except tfds.core.registered.DatasetNotFoundError:
@@ -119,8 +136,8 @@ def _builder(tfds: Any, name: str, **options: Any) -> Any:
         raise ValueError(f"tfds:{name}: {_first_line(error)}") from None
 
 
-def _read_split(source: Any, mode: str) -> Split:
-    """All records of a split, looked up in batches and decoded by Pillow.
+def _read_split(source: Any, mode: str) -> RawSplit:
+    """Reads all records of a split, in batches, decoded by Pillow.
 
     CPU seconds for 60,000 PNG of 28 x 28, measured side by side on a busy machine: 10; with the
     decoding of tensorflow-datasets 14, looked up one by one 18.
@@ -139,7 +156,7 @@ def _read_split(source: Any, mode: str) -> Split:
             images[row], labels[row] = image, example["label"]
     if images is None:
         raise ValueError("a split without images")
-    return Split(images, labels)
+    return RawSplit(images, labels)
 
 
 def _first_line(error: BaseException) -> str:

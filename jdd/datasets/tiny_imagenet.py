@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jdd.datasets.dataset import Source
-from jdd.datasets.folder import read_images
+from jdd.datasets.images import read_images
+from jdd.datasets.source import Source
 from jdd.validation import did_you_mean
 
 
 def read_tiny_imagenet_folder(folder: Path) -> Source:
-    """Train split, and validation split as test, of the folder `tiny-imagenet-200`.
+    """Reads the folder `tiny-imagenet-200`: the train split, and the validation split as test.
 
     Labels follow the lines of `wnids.txt`; names are the first ones of `words.txt`, where it is
     there. Train images are `train/WNID/images/*.JPEG`, test images `val/images/*` with their class in
-    `val/val_annotations.txt` (the labels of the published test images are secret). Grey images
+    `val/val_annotations.txt` (the labels of the published test images are not public). Grey images
     become RGB.
 
     Raises:
@@ -40,12 +40,12 @@ def read_tiny_imagenet_folder(folder: Path) -> Source:
 
 
 def has_tiny_imagenet_files(folder: Path) -> bool:
-    """Whether a folder is Tiny-ImageNet's."""
+    """Returns whether a folder is that of Tiny-ImageNet."""
     return (folder / "wnids.txt").is_file()
 
 
 def distinct_names(wnids: Sequence[str], words: Mapping[str, str]) -> tuple[str, ...]:
-    """A name for each class: its word, with the identifier behind it where two classes share one.
+    """Names each class by its word, with the identifier behind it where two classes share the word.
 
     >>> distinct_names(["n1", "n2", "n3"], {"n1": "crane", "n2": "crane", "n3": "dog"})
     ('crane n1', 'crane n2', 'dog')
@@ -74,9 +74,9 @@ def _test_images(folder: Path, label_of: Mapping[str, int]) -> list[tuple[Path, 
     images = []
     for line in _table(listed):
         if len(line) < 2 or line[1] not in label_of:
-            given = line[1] if len(line) > 1 else ""
-            hint = did_you_mean(given, label_of)
-            raise ValueError(f"{listed}: {line[0]!r} is of no class of wnids.txt: {given!r}{hint}")
+            wnid = line[1] if len(line) > 1 else ""
+            hint = did_you_mean(wnid, label_of)
+            raise ValueError(f"{listed}: {line[0]!r} is of no class of wnids.txt: {wnid!r}{hint}")
         if "/" in line[0] or "\\" in line[0]:
             raise ValueError(f"{listed}: {line[0]!r} is not the name of a file")
         images.append((folder / "images" / line[0], label_of[line[1]]))
@@ -86,14 +86,14 @@ def _test_images(folder: Path, label_of: Mapping[str, int]) -> list[tuple[Path, 
 
 
 def _words(path: Path) -> dict[str, str]:
-    """The first name of every identifier, for "goldfish, Carassius auratus" goldfish."""
+    """Reads the first name of every identifier: "goldfish" of "goldfish, Carassius auratus"."""
     if not path.is_file():
         return {}
     return {line[0]: line[1].split(",")[0].strip() for line in _table(path) if len(line) > 1}
 
 
 def _table(path: Path) -> list[list[str]]:
-    """The lines of a file, split at tabs."""
+    """Reads the lines of a file, split at tabs."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

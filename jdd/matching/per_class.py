@@ -281,7 +281,7 @@ def _separable(
 
     def backward(gradients: Any, cotangent: Any) -> tuple[Any, Any, None]:
         if isinstance(cotangent, SymbolicZero):
-            cotangent = jnp.zeros(cotangent.shape, cotangent.dtype)
+            cotangent = 0.0  # of whatever type the gradients have
         own_gradient, gradient = jax.tree.map(lambda g: cotangent * g, gradients)
         return own_gradient, gradient, None
 

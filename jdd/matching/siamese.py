@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from jax import Array
+
 from jdd.augment import DSARatios, dsa, parse_strategy
 from jdd.choice import register
 from jdd.matching.base import Context, Pair, Stage, stateless
@@ -38,14 +40,12 @@ def siamese(strategy: str | None = None, *, ratios: DSARatios | None = None) -> 
     if strategy is not None:
         parse_strategy(strategy)
 
+    def explicit(key: Array, images: Array) -> Array:
+        return dsa(key, images, strategy or "none", siamese=True, ratios=ratios or DSARatios())
+
     def apply(pair: Pair, context: Context) -> Pair:
-        augment = context.augment.siamese
-        if strategy is not None:
-
-            def augment(key, images):
-                return dsa(key, images, strategy, siamese=True, ratios=ratios or DSARatios())
-
-        elif augment is None:
+        augment = context.augment.siamese if strategy is None else explicit
+        if augment is None:
             raise ValueError(f"{context.augment} cannot be siamese: it draws parameters per image")
         sides = (b._replace(images=augment(context.key, b.images)) for b in pair)
         return Pair(*sides)

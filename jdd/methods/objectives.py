@@ -250,7 +250,7 @@ def layer_features(
     if weights == ():
         raise ValueError("layer_weights must be one for each layer, got none")
     every: tuple[Any, ...] = (*(weights or (1.0,)), discrimination_weight)
-    if not all(isinstance(w, Real) and 0 <= w < math.inf for w in every) or not any(every):
+    if not all(isinstance(w, Real) and 0 <= float(w) < math.inf for w in every) or not any(every):
         raise ValueError(
             f"weights must be at least 0 and finite, and not all of them 0, got {every}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -82,7 +82,9 @@ def by_group(**groups: Optimizer) -> Optimizer:
             )
         return {name: jax.tree.map(lambda _, name=name: name, params[name]) for name in params}
 
-    transforms = {name: optimizer.transform for name, optimizer in groups.items()}
+    transforms: dict[Hashable, optax.GradientTransformation] = {
+        name: optimizer.transform for name, optimizer in groups.items()
+    }
     return Optimizer(optax.multi_transform(transforms, labels))
 
 
@@ -119,6 +121,6 @@ def halved_after(shares: Sequence[float] = (0.6, 0.8, 0.9)) -> Decay:
     def factor(network: Array | int, networks: int) -> Array:
         # Rounded, for 0.6 * 2000 need not be 1200 in floats.
         ends = [round(value * networks) for value in shares]
-        return 0.5 ** sum((jnp.asarray(network) >= end) * 1.0 for end in ends)
+        return jnp.asarray(0.5 ** sum((jnp.asarray(network) >= end) * 1.0 for end in ends))
 
     return Decay(factor)

@@ -277,7 +277,8 @@ class VisitRecord(NamedTuple):
     @classmethod
     def empty(cls, networks: int) -> VisitRecord:
         """Before the first network."""
-        return cls(*(jnp.zeros(networks, jnp.int32) for _ in range(3)), jnp.zeros(networks, bool))
+        counts = {n: jnp.zeros(networks, jnp.int32) for n in cls._fields[:3]}
+        return cls(**counts, is_capped=jnp.zeros(networks, bool))
 
     def with_visit(self, network: Array, visit: Visit) -> VisitRecord:
         """With the numbers of one network."""

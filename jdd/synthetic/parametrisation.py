@@ -120,7 +120,7 @@ def all_variants(parametrisation: Parametrisation, params: Params, statistics: S
 
 def flat(batch: Batch) -> Batch:
     """A class-stacked batch with classes and images on one axis, class-major."""
-    return Batch(*(None if x is None else x.reshape(-1, *x.shape[2:]) for x in batch))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
 
 
 def _check_images(images: Array) -> None:

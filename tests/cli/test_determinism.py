@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import jdd
-from jdd.cli import loop
+from jdd.runs import loop
 
 TINY = (
     "distill dsa --classes 0 1 --ipc 2 --width 4 --depth 1 --real-batch 8 --networks 4 --updates 2 "

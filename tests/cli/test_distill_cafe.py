@@ -44,7 +44,7 @@ def test_a_run_reports_its_schedule_and_goes_on_where_it_stopped(cli, tmp_path, 
 
     monkeypatch.setattr(RunDirectory, "append", dying)
     command = ["distill", "cafe", *TINY, "--save-every", "0", "--out", parts]
-    monkeypatch.setattr("jdd.cli.loop.Pace.next", lambda self, limit: 1)
+    monkeypatch.setattr("jdd.runs.loop.Pace.next", lambda self, limit: 1)
     with pytest.raises(Killed):
         cli(*command)
     monkeypatch.setattr(RunDirectory, "append", append)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from jdd import cli as command_line
 from jdd.cli.parse import explain
 
 MISTAKES = [
@@ -95,11 +93,3 @@ def test_help_does_not_wait_for_jax():
     program = "import sys; from jdd.cli import main; main(['--help']); print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
-
-
-def test_compiled_programs_are_kept_in_the_users_cache_folder(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert command_line._cache_folder() == tmp_path / "jdd" / "jax"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert command_line._cache_folder() == Path.home() / ".cache" / "jdd" / "jax"

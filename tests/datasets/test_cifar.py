@@ -11,7 +11,7 @@ import pytest
 from jdd.datasets.cifar import read_cifar_folder
 from jdd.datasets.registry import load_dataset
 
-# by name the tiny files are not the published ones; tests/data/test_published.py is about that
+# the small files are not the published ones; test_published.py tests the warning
 pytestmark = pytest.mark.filterwarnings("ignore::jdd.datasets.published.NotPublished")
 
 
@@ -50,8 +50,8 @@ def test_cifar10_layout(folder, images):
     source = read_cifar_folder(folder)
     np.testing.assert_array_equal(source.train.images, images)
     assert source.train.labels.tolist() == [*range(10), 0, 1]
+    assert source.test is not None and source.class_names is None
     np.testing.assert_array_equal(source.test.images, images[:10])
-    assert source.class_names is None
 
 
 def test_names_from_the_meta_file(folder):

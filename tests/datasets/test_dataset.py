@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdd.data import Split, denormalise, normalise
-from jdd.datasets import pixel_statistics
+from jdd.data import Split, class_table, denormalise, normalise
+from jdd.data.normalisation import check_statistics
+from jdd.datasets import load_dataset, pixel_statistics
 from jdd.validation import did_you_mean
 
 
@@ -78,11 +79,25 @@ def test_split_refuses(images, labels, message):
         Split(images, labels)
 
 
+def test_splits_made_in_python_are_checked():
+    first = np.zeros((2, 3, 8, 8), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"images must be channels-last.*images.transpose\(0, 2, 3, 1\)"
+    ):
+        Split(first, np.zeros(2, np.int32))
+    with pytest.raises(ValueError, match="1 to 4 channels, got 16 channels"):
+        Split(np.zeros((2, 8, 8, 16), np.uint8), np.zeros(2, np.int32))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"class_names": ()}, "non-empty and distinct"),
         ({"class_names": ("cat", "dog", "cat")}, "repeated=.'cat'"),
+        ({"class_names": ("cat", 1, "emu")}, "class names must be text on one line, got 1"),
+        ({"class_names": ("cat", "a\tb", "emu")}, "must be text on one line, got 'a"),
+        ({"class_names": ("cat", "", "emu")}, "must be text on one line, got ''"),
+        ({"mean": (125.3, 123.0, 113.9)}, r"mean must be on the \[0, 1\] scale.*\(0.4914, "),
         ({"class_names": ("cat", "dog")}, "labels run from 0 to 2, but 2 class names allow 0 to 1"),
         ({"class_names": ("cat", "dog", "emu", "fox")}, "no train image of fox"),
         ({"mean": (0.5,)}, "mean must be 3 finite numbers"),
@@ -97,6 +112,79 @@ def test_dataset_refuses(animals, change, message):
     with pytest.raises(ValueError, match=message) as raised:
         dataclasses.replace(animals, **change)
     assert str(raised.value).startswith("animals: ") and "\n" not in str(raised.value)
+
+
+def test_the_fingerprint_is_that_of_the_train_data(animals):
+    images = animals.train.images.copy()
+    others = {
+        "name": {"name": "other", "class_names": ("a", "b", "c")},
+        "copy": {"train": Split(images, animals.train.labels.copy())},
+        "test": {"test": animals.train},
+        "numbers": {"mean": tuple(np.array(animals.mean))},
+    }
+    for case, same in others.items():
+        assert dataclasses.replace(animals, **same).fingerprint == animals.fingerprint, case
+    changed = images.copy()
+    changed[-1, 0, 0, 0] ^= 1
+    different = [
+        {"train": Split(changed, animals.train.labels)},
+        {"train": Split(images, animals.train.labels[::-1].copy())},
+        {"mean": (0.5, 0.4, 0.2)},
+        {"std": (0.2, 0.25, 0.2)},
+    ]
+    prints = {dataclasses.replace(animals, **change).fingerprint for change in different}
+    assert len({animals.fingerprint, *prints}) == 5
+    square = images.reshape(9, 4, 9, 3)
+    reshaped = {part: Split(square, animals.train.labels) for part in ("train", "test")}
+    assert dataclasses.replace(animals, **reshaped).fingerprint != animals.fingerprint
+
+
+def test_the_fingerprint_stays_what_stored_runs_hold():
+    """Runs and sets of earlier versions hold this digest of the digits 0 and 1."""
+    assert load_dataset("digits", classes=["0", "1"]).fingerprint == "1ba355b865c4f6df"
+
+
+def test_tables_are_both_splits_on_the_device(animals):
+    for table, split in zip(animals.tables(), (animals.train, animals.test), strict=True):
+        expected = class_table(split, 3, animals.mean, animals.std)
+        assert (table.largest, table.smallest) == (expected.largest, expected.smallest)
+        for one, other in zip(jax.tree.leaves(table), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert animals.tables()[1].count.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        (
+            (127.5, 0.0),
+            (0.5, 0.5),
+            r"mean .*\(127.5, 0.0\), of the 0-255 scale: divide by 255, \(0.5, 0.0\)",
+        ),
+        (
+            (0.5, 0.5),
+            (51, 0.5),
+            r"std .*\(51, 0.5\), of the 0-255 scale: divide by 255, \(0.2, 0.002\)",
+        ),
+        (
+            (-0.1, 0.5),
+            (0.5, 0.5),
+            r"mean must be on the \[0, 1\] scale of x / 255, got \(-0.1, 0.5\)$",
+        ),
+        (
+            (0.5, 300.0),
+            (0.5, 0.5),
+            r"mean must be on the \[0, 1\] scale of x / 255, got \(0.5, 300.0\)$",
+        ),
+        ((0.5,), (0.5, 0.5), r"mean must be 2 finite numbers .one per channel., got \(0.5,\)"),
+        ((0.5, 0.5), (0.5, float("inf")), "std must be 2 finite numbers"),
+        ((0.5, 0.5), (0.5, -0.5), "std must be positive in every channel"),
+    ],
+)
+def test_statistics_that_are_refused(mean, std, message):
+    with pytest.raises(ValueError, match=message):
+        check_statistics(mean, std, 2)
+    check_statistics((0.0, 1.0), (1.0, 1e-3), 2)
 
 
 def test_normalise_and_back(animals):

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
+from jdd.datasets import DataWarning
 from jdd.datasets.idx import read_idx, read_idx_folder
 from jdd.datasets.registry import load_dataset
 
@@ -59,7 +60,7 @@ def test_folder(tmp_path, write_idx):
     source = read_idx_folder(tmp_path)
     np.testing.assert_array_equal(source.train.images, images[..., None])
     np.testing.assert_array_equal(source.train.labels, labels)
-    assert len(source.test) == 4
+    assert source.test is not None and len(source.test) == 4
 
 
 def test_both_spellings_and_gzip(tmp_path, write_idx):
@@ -86,6 +87,29 @@ def test_folder_refuses(tmp_path, write_idx):
     images.unlink()
     with pytest.raises(ValueError, match=r"no train-images-idx3-ubyte\[.gz\]"):
         read_idx_folder(tmp_path)
+
+
+def test_labels_from_1(tmp_path, write_idx):
+    """As in EMNIST's letters."""
+    _, labels = write_idx(tmp_path)
+    for stem, first in (("train", labels), ("t10k", np.arange(4) % 3)):
+        content = bytes([0, 0, 8, 1, 0, 0, 0, len(first)]) + (first + 1).astype(np.uint8).tobytes()
+        (tmp_path / f"{stem}-labels-idx1-ubyte").write_bytes(content)
+    with pytest.warns(DataWarning, match="labels start at 1: label 1 is class 0, '1', and so on$"):
+        data = load_dataset(f"idx:{tmp_path}")
+    assert data.class_names == ("1", "2", "3")
+    np.testing.assert_array_equal(data.train.labels, labels)
+
+
+def test_a_file_whose_axes_are_in_another_order_is_named(tmp_path, write_idx):
+    write_idx(tmp_path)
+    images = tmp_path / "train-images-idx3-ubyte"
+    header = bytes([0, 0, 8, 4]) + b"".join(n.to_bytes(4, "big") for n in (6, 3, 5, 5))
+    images.write_bytes(header + bytes(6 * 3 * 5 * 5))
+    with pytest.raises(
+        ValueError, match=r"train-images-idx3-ubyte must be channels-last.*\(6, 3, 5, 5\)"
+    ):
+        load_dataset(f"idx:{tmp_path}")
 
 
 def test_own_set(tmp_path, write_idx):

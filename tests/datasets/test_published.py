@@ -1,4 +1,4 @@
-"""The published sets: files that are not the publisher's are read, and said to be others."""
+"""The published sets: files that are not the publisher's are read, with a warning."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdd.data.split import Split
-from jdd.datasets import NotPublished, load_dataset
-from jdd.datasets.dataset import Source
+from jdd.datasets import DataWarning, NotPublished, load_dataset
 from jdd.datasets.published import PUBLISHED, STATISTICS, deviations
+from jdd.datasets.source import RawSplit, Source
 
 
 def source(files: list[Path], train: int = 2, test: int = 1) -> Source:
-    def split(n: int) -> Split:
-        return Split(np.zeros((n, 1, 1, 1), np.uint8), np.zeros(n, np.int32))
+    def split(n: int) -> RawSplit:
+        return RawSplit(np.zeros((n, 1, 1, 1), np.uint8), np.zeros(n, np.int32))
 
     return Source(split(train), split(test), files=tuple(files))
 
@@ -80,6 +79,10 @@ def test_files_that_are_missing_or_too_many(tmp_path):
         f"{names[3]} is not of the set",
         "3 train images, not 2",
     ]
+
+
+def test_one_category_catches_every_warning():
+    assert issubclass(NotPublished, DataWarning) and issubclass(DataWarning, UserWarning)
 
 
 def test_every_set_is_recognised_by_something():

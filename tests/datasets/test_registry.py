@@ -12,7 +12,7 @@ import pytest
 from jdd.datasets import load_dataset, registry
 from jdd.datasets.dataset import pixel_statistics
 
-# by name the tiny files are not the published ones; tests/data/test_published.py is about that
+# the small files are not the published ones; test_published.py tests the warning
 pytestmark = pytest.mark.filterwarnings("ignore::jdd.datasets.published.NotPublished")
 
 
@@ -67,6 +67,17 @@ def test_data_dir_is_an_argument_or_a_variable(tmp_path, write_idx, monkeypatch,
     assert (fashion.mean, fashion.std) == ((0.2861,), (0.3530,))
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("mnist", "MNIST/raw"), ("fashion_mnist", "FashionMNIST/raw"), ("mnist", "mnist/MNIST/raw")],
+)
+def test_the_folders_that_torchvision_makes(tmp_path, write_idx, name, place):
+    images, _ = write_idx(tmp_path / place, train=20, test=10, classes=10)
+    data = load_dataset(name, data_dir=tmp_path)
+    np.testing.assert_array_equal(data.train.images[..., 0], images)
+    assert (data.mean, data.std) == registry.STATISTICS[name]
+
+
 def test_a_folder_that_lacks_one_file_says_which(tmp_path, write_idx):
     write_idx(tmp_path / "mnist")
     (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").unlink()
@@ -118,10 +129,23 @@ def test_names_that_are_wrong(name, message):
 
 
 def test_importing_is_light():
-    code = "import jdd.data, sys; print([m for m in ('sklearn', 'PIL', 'tensorflow_datasets', "
-    code += "'tensorflow', 'matplotlib') if m in sys.modules])"
+    slow = ("sklearn", "PIL", "tensorflow_datasets", "tensorflow", "matplotlib")
+    for package in ("jdd.data", "jdd.datasets"):
+        assert not set(slow) & imported_by(package)
+
+
+def test_matching_imports_no_data_sets():
+    assert "jdd.datasets.registry" in imported_by("jdd.datasets")
+    modules = imported_by("jdd.matching")
+    assert "jdd.data.batch" in modules
+    assert not [module for module in modules if module.startswith("jdd.datasets")]
+
+
+def imported_by(package: str) -> set[str]:
+    """The modules that a new process has after it has imported a package."""
+    code = f"import {package}, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return set(done.stdout.split())
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jdd.datasets import DataWarning
 from jdd.datasets.registry import load_dataset
 
 pytest.importorskip("importlib_resources", reason="tensorflow-datasets prepares with it")
@@ -51,6 +52,28 @@ class JddTinyValidation(JddTiny):
     """No test split."""
 
     held_out = "validation"
+
+
+class JddTinySecret(JddTiny):
+    """Test images without labels (-1), and a validation split."""
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {
+            "train": self._generate_examples(0),
+            "validation": self._generate_examples(1080),
+            "test": self._without_labels(),
+        }
+
+    def _without_labels(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        for i, example in self._generate_examples(1095):
+            yield i, example | {"label": -1}
+
+
+class JddTinyUndivided(JddTiny):
+    """No split but train."""
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {"train": self._generate_examples(0)}
 
 
 class JddTinyUnlabelled(JddTiny):
@@ -119,6 +142,27 @@ def test_a_set_is_prepared_where_that_is_possible(own_default_folder, missing):
     assert data.name == "tfds:jdd_tiny_validation (validation as test)"
     assert len(data.test) == 10
     assert any(own_default_folder.iterdir())
+
+
+def test_test_images_without_labels(tmp_path, missing):
+    prepare(JddTinySecret, tmp_path)
+    with pytest.warns(
+        DataWarning, match="labels is negative.: the validation split serves as test"
+    ):
+        data = load_dataset("tfds:jdd_tiny_secret", data_dir=tmp_path)
+    assert data.name == "tfds:jdd_tiny_secret (validation as test)"
+    assert (len(data.train), len(data.test)) == (1100, 20)
+
+
+def test_a_set_with_no_split_but_train(tmp_path, missing):
+    prepare(JddTinyUndivided, tmp_path)
+    with pytest.raises(
+        ValueError, match=r"^tfds:jdd_tiny_undivided: there is no test split.*0\.2$"
+    ):
+        load_dataset("tfds:jdd_tiny_undivided", data_dir=tmp_path)
+    data = load_dataset("tfds:jdd_tiny_undivided", data_dir=tmp_path, test_share=0.1)
+    assert data.name == "tfds:jdd_tiny_undivided (test share 0.1)"
+    assert np.bincount(data.test.labels).tolist() == [36, 36, 36]
 
 
 @pytest.mark.parametrize("modules", [("tensorflow",), ("tensorflow", "importlib_resources")])

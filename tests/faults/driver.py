@@ -33,10 +33,11 @@ from typing import Any
 import sklearn.datasets  # noqa: F401 (imported before the fork)
 
 import jdd.cli.distill
-import jdd.cli.draw  # noqa: F401 (imported before the fork)
+import jdd.runs.draw  # noqa: F401 (imported before the fork)
 from jdd.checkpoint import Checkpoints
-from jdd.cli import loop, main
+from jdd.cli import main
 from jdd.cli.run_directory import RunDirectory
+from jdd.runs import loop
 
 
 def run(arguments: list[str], log: str, faults: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Stopping a run, by the keyboard or by a scheduler, at a point where it can be resumed."""
+"""Stops a run, by the keyboard or by a scheduler, at a point where it can be resumed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,29 @@ from typing import Any, Self
 
 
 class Interrupt:
-    """While entered, the first SIGINT or SIGTERM only sets ``asked``; the second ends the program."""
+    """Within ``with``, the first SIGINT or SIGTERM sets ``asked``; the second ends the program.
+
+    >>> with Interrupt() as interrupt:
+    ...     interrupt.asked
+    False
+    """
 
     def __init__(self) -> None:
         self.asked = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        # Only the main thread may set handlers; a run inside another one is not interrupted.
+        # Python lets only the main thread set handlers; a run in another thread is not interrupted.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True

@@ -1,4 +1,4 @@
-"""The numbers of a report, as they are printed and recorded. Prints nothing."""
+"""Scores: evaluations as they are printed and recorded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jdd.evaluate import Evaluation
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """An evaluation with what it was of: a row of a report, a record of a run.
+    """An evaluation and what was evaluated: a row of a table, a record of a run.
 
     Attributes:
       images: what the networks were trained on, in words.
@@ -22,7 +22,7 @@ class Score:
       network: the name of the evaluation network.
       protocol: the name of the protocol.
       recipe: the protocol in words.
-      seconds: how long it took.
+      seconds: wall clock.
     """
 
     images: str
@@ -33,18 +33,23 @@ class Score:
     seconds: float
 
     @classmethod
-    def of(cls, images: str, found: Evaluation, seconds: float) -> Self:
+    def of(cls, images: str, evaluation: Evaluation, seconds: float) -> Self:
         """The score of an evaluation."""
-        name, recipe = found.protocol.name, found.protocol.describe()
-        seconds = round(seconds, 3)
-        return cls(images, found.accuracies.tolist(), found.model, name, recipe, seconds)
+        return cls(
+            images,
+            evaluation.accuracies.tolist(),
+            evaluation.model,
+            evaluation.protocol.name,
+            evaluation.protocol.describe(),
+            round(seconds, 3),
+        )
 
     @classmethod
     def read(cls, record: Any) -> Self:
-        """The score that ``record`` wrote.
+        """The score that `record` wrote.
 
         Raises:
-          ValueError: if it is none: a file that was edited or damaged.
+          ValueError: if an entry is missing: a file that was edited or damaged.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(record, Mapping) or not all(name in record for name in names):
@@ -68,6 +73,16 @@ class Score:
         """As JSON."""
         return dataclasses.asdict(self) | {"mean": self.mean, "std": self.std}
 
+    def summary(self) -> dict[str, Any]:
+        """What a set's metadata holds of it."""
+        return {
+            "mean": self.mean,
+            "std": self.std,
+            "networks": len(self.accuracies),
+            "network": self.network,
+            "protocol": self.protocol,
+        }
+
 
 def percent(mean: float, std: float, networks: int) -> str:
     """An accuracy to read; one network has no deviation.
@@ -79,5 +94,5 @@ def percent(mean: float, std: float, networks: int) -> str:
 
 
 def networks_per_dispatch() -> int:
-    """One at a time on a CPU, where it costs nothing and a keypress is heard sooner."""
+    """One at a time on a CPU, where it costs nothing and an interrupt takes effect sooner."""
     return 1 if jax.default_backend() == "cpu" else 5

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import RendererAgg
 from PIL import Image
 
-from jdd.cli.draw import curves, grid
+from jdd.runs.draw import curves, grid
 
 
 def read(path: Path) -> np.ndarray:
@@ -48,6 +50,76 @@ def test_every_image_is_in_the_row_of_its_class(tmp_path: Path, channels: int) -
     assert places[2][1] == columns[0]
 
 
+def test_variants_of_an_image_are_side_by_side(tmp_path: Path) -> None:
+    images = noise(12, 3).reshape(4, 3, 5, 5, 3)
+    labels = np.array([1, 0, 1, 0])
+    picture = read(grid(images, labels, ["a", "b"], tmp_path / "grid.png", scale=1))
+    places = [[find(picture, variant) for variant in image] for image in images]
+    assert len({top for image in places for top, _ in image}) == 2
+    assert places[0][0][0] == places[2][0][0] > places[1][0][0] == places[3][0][0]
+    lefts = [[left for _, left in image] for image in places]
+    assert lefts[0] == lefts[1] and lefts[2] == lefts[3]
+    assert np.ptp(np.diff(lefts[0] + lefts[2])) == 0 < lefts[0][1] - lefts[0][0]
+    one = read(grid(images[:, :1], labels, ["a", "b"], tmp_path / "one.png", scale=1))
+    np.testing.assert_array_equal(
+        one, read(grid(images[:, 0], labels, ["a", "b"], tmp_path / "b.png", scale=1))
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "$x^2$",
+        "a $ b",
+        "$\\frac$",
+        "a_b^c{",
+        "%",
+        "\\$1",
+        "кот",
+        "猫",
+        "a\x00b",
+        "\ud800",
+        "🐈",
+        "  ",
+    ],
+)
+def test_names_from_outside(tmp_path: Path, name: str) -> None:
+    """None is taken for a formula, fails, or warns (warnings are errors in tests)."""
+    images, labels = np.zeros((2, 4, 4, 1), np.uint8), np.arange(2)
+    assert read(grid(images, labels, [name, "b"], tmp_path / "grid.png")).std() > 0
+    accuracies = [{"step": 1, "accuracy": 0.5}]
+    drawn = read(
+        curves(accuracies, tmp_path / "a.png", baselines={f"random {name}": 0.2}, steps="x")
+    )
+    assert drawn.std() > 0
+
+
+def test_a_baseline_keeps_its_dollars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = []
+    draw_text = RendererAgg.draw_text
+
+    def recorded(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):
+        texts.append((s, ismath))
+        draw_text(self, gc, x, y, s, prop, angle, ismath, mtext)
+
+    monkeypatch.setattr(RendererAgg, "draw_text", recorded)
+    accuracies = [{"step": 1, "accuracy": 0.5}]
+    curves(accuracies, tmp_path / "a.png", baselines={"from $1\nto $2": 0.2}, steps="$n$ steps")
+    assert ("from $1 to $2", False) in texts and ("$n$ steps", False) in texts
+
+
+def test_the_users_settings_of_matplotlib_do_not_count(tmp_path: Path) -> None:
+    settings: dict[Any, Any] = {
+        "text.usetex": True,
+        "figure.dpi": 30,
+        "savefig.dpi": 40,
+        "savefig.bbox": "tight",
+    }
+    before = curves(LOSSES, tmp_path / "a.png").read_bytes()
+    with matplotlib.rc_context(settings):
+        assert curves(LOSSES, tmp_path / "b.png").read_bytes() == before
+
+
 def test_other_channels_are_drawn_as_grey_or_as_their_first_three(tmp_path: Path) -> None:
     two, five = noise(2, 2), noise(2, 5)
     labels = np.arange(2)
@@ -70,7 +142,17 @@ def test_names_are_written_left_of_their_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "ipc", "size"), [(10, 1, 8), (10, 10, 32), (10, 50, 28), (3, 120, 32), (100, 1, 32)]
+    ("classes", "ipc", "size"),
+    [
+        (10, 1, 8),
+        (10, 10, 32),
+        (10, 50, 28),
+        (3, 120, 32),
+        (100, 1, 32),
+        (2, 1, 32),
+        (2, 50, 64),
+        (200, 1, 64),
+    ],
 )
 def test_pictures_have_a_readable_size(tmp_path: Path, classes: int, ipc: int, size: int) -> None:
     images = np.zeros((classes * ipc, size, size, 1), np.uint8)
@@ -93,8 +175,14 @@ def test_rows_of_many_classes_stand_side_by_side(tmp_path: Path) -> None:
 
 def test_a_long_name_is_shortened(tmp_path: Path) -> None:
     images = np.zeros((1, 8, 8, 1), np.uint8)
-    picture = read(grid(images, np.zeros(1, int), ["great white shark " * 20], tmp_path / "a.png"))
-    assert picture.shape[1] < 400
+    name = "great white\nshark\t" * 20
+    pictures = [
+        grid(images, np.zeros(1, int), [name], tmp_path / f"{len(name)}.png").read_bytes()
+        for name in (name, "great white shark great white…")
+    ]
+    assert pictures[0] == pictures[1]
+    whole = read(grid(images, np.zeros(1, int), ["W" * 30], tmp_path / "W.png"))
+    assert whole.shape[1] < 700
 
 
 @pytest.mark.parametrize(
@@ -102,12 +190,22 @@ def test_a_long_name_is_shortened(tmp_path: Path) -> None:
     [
         (np.zeros((2, 4, 4, 1)), np.arange(2), None, "uint8"),
         (np.zeros((2, 4, 4), np.uint8), np.arange(2), None, "uint8"),
-        (np.zeros((2, 4, 4, 2)), np.arange(2), None, r"C\], not float64 \[2, 4, 4, 2\]"),
-        (np.zeros((0, 4, 4, 1), np.uint8), np.arange(0), None, "no images"),
-        (np.zeros((2, 4, 4, 1), np.uint8), np.arange(3), None, r"integers \[2\], not int64 \[3\]"),
+        (np.zeros((2, 4, 4, 2)), np.arange(2), None, r"C\], got float64 \[2, 4, 4, 2\]"),
+        (
+            np.zeros((0, 4, 4, 1), np.uint8),
+            np.arange(0),
+            None,
+            r"images must not be empty, got the shape \[0, 4, 4, 1\]",
+        ),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.arange(3), None, r"integers \[2\], got int64 \[3\]"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2), None, "integers"),
-        (np.zeros((2, 4, 4, 1), np.uint8), np.arange(2) + 1, None, "labels run from 1 to 2"),
-        (np.zeros((2, 4, 4, 1), np.uint8), np.arange(2), 0, "scale is 0"),
+        (
+            np.zeros((2, 4, 4, 1), np.uint8),
+            np.arange(2) + 1,
+            None,
+            "labels must be from 0 to 1.*got 1 to 2",
+        ),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.arange(2), 0, "scale must be at least 1, got 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdd.cli import loop
+from jdd.runs import loop
 
 
 class Recorder:
@@ -28,9 +32,9 @@ class Recorder:
             losses[:n][losses[:n] >= self.bad_from] = np.nan
         return state + n, losses
 
-    def keep(self, state):
+    def decode(self, state):
         bad = self.bad_image_from is not None and state >= self.bad_image_from
-        return np.array([np.inf if bad else state], float)
+        return jnp.where(bad, jnp.inf, state)[None].astype(float), jnp.zeros(1, int)
 
     def run(self, step=0, total=20, stops=(), save_seconds=1e9, dispatch_seconds=1e9):
         return loop.run_steps(
@@ -40,7 +44,7 @@ class Recorder:
             step=step,
             total=total,
             stops=stops,
-            keep=self.keep,
+            decode=self.decode,
             updates=self.updates or int,
             hooks=loop.Hooks(
                 self.reports.append,
@@ -94,7 +98,9 @@ def test_divergence_keeps_what_was_good(dispatch_seconds):
     with pytest.raises(loop.Diverged, match="step 8") as caught:
         recorder.run(stops=[5], dispatch_seconds=dispatch_seconds)
     assert caught.value.step == 8
-    assert caught.value.good.tolist() == [caught.value.good_step]
+    images, labels = caught.value.good
+    assert isinstance(images, np.ndarray) and isinstance(labels, np.ndarray)
+    assert images.tolist() == [caught.value.good_step] and labels.tolist() == [0]
     assert caught.value.good_step == (7 if dispatch_seconds == 0.0 else 5)
     assert all(np.isfinite(report.losses).all() for report in recorder.reports)
 
@@ -104,6 +110,54 @@ def test_images_that_are_not_finite_are_divergence_too():
     with pytest.raises(loop.Diverged) as caught:
         recorder.run(stops=[5], dispatch_seconds=0.0)
     assert (caught.value.step, caught.value.good_step) == (6, 5)
+
+
+@pytest.mark.parametrize("bad_image", [np.nan, np.inf, -np.inf])
+def test_the_last_good_set_outlives_the_donated_state(bad_image):
+    """With a compiled program, as in a run: the set in the state is gone when the next one is bad."""
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def program(state, table, n):
+        step, images = state["step"] + n, state["images"] + 1
+        images = images.at[0, 1].set(jnp.where(step >= 4, bad_image, images[0, 1]))
+        return {"step": step, "images": images}, jnp.zeros(8)
+
+    states = []
+    state = {"step": jnp.int32(0), "images": jnp.zeros((2, 3))}
+    with pytest.raises(loop.Diverged) as caught:
+        loop.run_steps(
+            program,
+            state,
+            None,
+            step=0,
+            total=9,
+            stops=(),
+            decode=lambda state: {"images": state["images"]},
+            updates=lambda state: int(state["step"]),
+            hooks=loop.Hooks(
+                lambda report: None, lambda *at: None, lambda *at: states.append(at), lambda: False
+            ),
+            save_seconds=0.0,
+            dispatch_seconds=0.0,
+        )
+    assert state["images"].is_deleted() and states[-1][1]["images"].is_deleted()
+    assert (caught.value.step, caught.value.good_step) == (4, 3)
+    np.testing.assert_array_equal(caught.value.good["images"], np.full((2, 3), 3.0))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_is_finite(bad):
+    good = {
+        "images": jnp.full((2, 3), 3e38),
+        "labels": jnp.arange(2),
+        "half": jnp.ones(2, "float16"),
+    }
+    assert loop.is_finite(good).shape == () and loop.is_finite(good)
+    assert loop.is_finite({})
+    for name in ("images", "half"):
+        one = good[name].at[(1,) * good[name].ndim].set(bad)
+        assert not loop.is_finite(good | {name: one})
+        assert not jax.jit(loop.is_finite)(good | {name: one})
 
 
 def test_steps_that_do_nothing_do_not_set_the_pace():

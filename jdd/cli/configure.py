@@ -1,0 +1,197 @@
+"""From the options of `jdd distill` to a configuration; each value is refused by its option's name."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jdd import choice, nn
+from jdd.cli.errors import UsageError, naming, naming_if_mentioned
+from jdd.cli.options import Evaluate, NetworkOptions, PlanOptions, RecipeOptions
+from jdd.cli.parse import Distill, method_options
+from jdd.configuration import Configuration, DataChoice, EvaluationPlan
+from jdd.methods import CHOICES, PRESETS, Recipe
+from jdd.methods.presets.constants import data_name
+
+# Options that change one argument of a choice: (field of the recipe, argument).
+SHORTCUTS: Mapping[str, tuple[str, str]] = {
+    "learning_rate": ("optimizer", "learning_rate"),
+    "momentum": ("optimizer", "momentum"),
+    "real_batch": ("sampler", "n"),
+    "net_epochs": ("motion", "epochs"),
+}
+NETWORK_OPTIONS = tuple(
+    field.name for field in dataclasses.fields(NetworkOptions) if field.name != "model"
+)
+# On digits a run is to last two minutes on two cores; elsewhere the papers' number.
+_EVAL_NETWORKS = {"digits": 3}
+
+
+def configuration(command: Distill) -> Configuration:
+    """The configuration that a command asks for; the data set is not loaded yet.
+
+    Raises:
+      UsageError: one line that names the option.
+    """
+    network = matched_network(command.network)
+    recipe = edited(preset(command, network), command.recipe)
+    if command.recipe.net_epochs and recipe.updates == 1:
+        raise UsageError(
+            "net_epochs has no effect with one update per network: give --updates above 1 "
+            "(option --net-epochs)"
+        )
+    with naming("--seed"):
+        configuration = Configuration(
+            recipe,
+            DataChoice(command.data.data, command.data.classes, command.data.test_share),
+            network,
+            plan(command.plan, recipe, command.data.data),
+            command.run.seed,
+        )
+    with naming("--eval-norm"):
+        _ = configuration.eval_network
+    return configuration
+
+
+def preset(command: Distill, network: nn.Network) -> Recipe:
+    """The recipe of the method, with its own options.
+
+    Raises:
+      UsageError: for a value that is not possible.
+    """
+    make = PRESETS[command.method].recipe
+    arguments: dict[str, Any] = dict(command.method_options)
+    # Some methods depend on the length of the run (the warm-up of DCC).
+    for name in ("networks", "updates"):
+        if name in inspect.signature(make).parameters:
+            arguments[name] = getattr(command.recipe, name)
+    flags = [flag(name) for name in ("ipc", *arguments)]
+    with naming(*flags):
+        return make(
+            command.ipc,
+            data=command.data.data,
+            architecture=network.architecture,
+            **arguments,
+        )
+
+
+def edited(recipe: Recipe, options: RecipeOptions) -> Recipe:
+    """A recipe with the choices and numbers of the command line in place of its own.
+
+    Raises:
+      UsageError: for a call that cannot be read, a choice of another kind, or a number out of range.
+    """
+    for name, kind in CHOICES.items():
+        text = getattr(options, name)
+        if text is not None:
+            with naming(flag(name)):
+                value = choice.parse(text)
+                if not isinstance(value, kind):
+                    raise ValueError(f"{text} is a {type(value).__name__}, not a {kind.__name__}")
+                recipe = dataclasses.replace(recipe, **{name: value})
+    for name in ("networks", "updates", "networks_per_update"):
+        value = getattr(options, name)
+        if value is not None:
+            with naming(flag(name)):
+                recipe = dataclasses.replace(recipe, **{name: value})
+    if options.over_classes is not None:
+        text = options.over_classes
+        with naming("--over-classes"):
+            over = int(text) if text.isdecimal() else text
+            recipe = dataclasses.replace(recipe, over_classes=over)
+    for name, (field, argument) in SHORTCUTS.items():
+        value = getattr(options, name)
+        if value is not None:
+            with naming(flag(name)):
+                changed = getattr(recipe, field).with_arguments(**{argument: value})
+                recipe = dataclasses.replace(recipe, **{field: changed})
+    return recipe
+
+
+def plan(options: PlanOptions, recipe: Recipe, data: str) -> EvaluationPlan:
+    """What is measured.
+
+    Raises:
+      UsageError: for a number that is out of range.
+    """
+    networks = options.eval_networks
+    every = -(-recipe.networks // 2) if options.eval_every is None else options.eval_every
+    with naming("--eval-networks"):
+        base = EvaluationPlan(
+            _EVAL_NETWORKS.get(data_name(data), 20) if networks is None else networks,
+            norm=options.eval_norm,
+            random=options.random == "yes",
+            whole=options.whole,
+        )
+    with naming("--eval-every"):
+        base = dataclasses.replace(base, every=every)
+    with naming("--eval-epochs"):
+        return dataclasses.replace(base, epochs=options.eval_epochs)
+
+
+def matched_network(options: NetworkOptions) -> nn.Network:
+    """The network that is matched on.
+
+    Raises:
+      UsageError: if there is no such network, or it has no such option.
+    """
+    with naming("--model"):
+        nn.network(options.model)
+    with naming(*network_flags(options)):
+        return nn.network(options.model, **chosen(options))
+
+
+def chosen(options: NetworkOptions | Evaluate) -> dict[str, Any]:
+    """The options of a network that the command line gives."""
+    values = {name: getattr(options, name) for name in NETWORK_OPTIONS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def network_flags(options: NetworkOptions | Evaluate) -> tuple[str, ...]:
+    """The flags that choose the network."""
+    first = "--models" if isinstance(options, Evaluate) else "--model"
+    return first, *(flag(name) for name in chosen(options))
+
+
+def all_flags(command: Distill) -> list[str]:
+    """Every flag of a command, for messages that mention one."""
+    records = (command.recipe, command.data, command.network, command.plan, command.run)
+    names = [field.name for record in records for field in dataclasses.fields(record)]
+    names += list(method_options(PRESETS[command.method].recipe))
+    return [flag(name) for name in dict.fromkeys(["ipc", *names])]
+
+
+def flag(name: str) -> str:
+    """The flag of a field: ``--real-batch`` of ``real_batch``."""
+    return "--" + name.replace("_", "-")
+
+
+def run_folder(configuration: Configuration, out: Path | None) -> Path:
+    """The run directory: as given, or runs/METHOD-DATA-ipcN-seedS."""
+    if out is not None:
+        with naming_if_mentioned("--out"):
+            try:
+                return out.expanduser()
+            except RuntimeError as error:  # a user without a home here
+                raise ValueError(f"{out}: {error}") from None
+    name = "-".join(
+        [
+            configuration.recipe.name,
+            configuration.data.name,
+            *configuration.data.classes,
+            f"ipc{configuration.recipe.ipc}",
+            f"seed{configuration.seed}",
+        ]
+    )
+    # Of names from outside, what every file system takes; a long list of classes is cut.
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name)
+    return Path("runs", safe if len(safe) <= 120 else f"{safe[:100]}-{_short_hash(name)}")
+
+
+def _short_hash(text: str) -> str:
+    import hashlib
+
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

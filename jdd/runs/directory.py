@@ -1,0 +1,196 @@
+"""The folder of one run: configuration, metrics, checkpoints, the set, pictures, the result."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jdd.artefact import versions
+from jdd.atomic_write import append_line, is_leftover, write_atomically
+from jdd.checkpoint import Checkpoints
+from jdd.configuration import Configuration
+from jdd.runs.lock import LOCK, hold
+from jdd.runs.machine import device
+
+SET = "set.safetensors"
+CONFIG = "config.json"
+
+
+class RunDirectory:
+    """The files of a run. `open` it: a new one is made, an existing one only resumed.
+
+    While it is open no other process can open it.
+
+    Attributes:
+      path: the folder.
+      config: the content of ``config.json``.
+      checkpoints: of the whole state, in ``checkpoints/``.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self.checkpoints = Checkpoints(path / "checkpoints")
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, path: Path, configuration: Configuration, *, resume: bool, command: str = ""
+    ) -> Iterator[RunDirectory]:
+        """Makes the folder and writes ``config.json``, or opens that of a run with this configuration.
+
+        Args:
+          path: the folder.
+          configuration: of the run.
+          resume: whether to continue a run that has begun.
+          command: what started the run, for its ``config.json``.
+
+        Raises:
+          ValueError: if the folder has files and is not to be resumed, there is no run to resume, the run has
+            another configuration, or another process holds the folder.
+          OSError: if the folder cannot be made or written in.
+        """
+        check_folder(path, resume=resume)
+        record = configuration.record()
+        with hold(path):
+            check_folder(path, resume=resume)  # again: now nobody else writes
+            if resume:
+                config = read_config(path)
+                refuse_differences(path, Configuration.from_record(config["configuration"]), record)
+            else:
+                now = {"versions": versions(), "device": device(), "command": command}
+                config = {"configuration": record, **now}
+            run = cls(path, config)
+            for entry in path.iterdir():
+                if is_leftover(entry.name):
+                    entry.unlink()
+            if not resume:
+                run.write_json(CONFIG, config)
+            yield run
+
+    def changed(self) -> list[str]:
+        """In words, how versions and device differ from those that the run began with.
+
+        Not a reason to refuse, but bits may differ.
+        """
+        texts = []
+        for part, now in (("versions", versions()), ("device", device())):
+            before = self.config.get(part)
+            before = before if isinstance(before, Mapping) else {}
+            for name in dict.fromkeys([*before, *now]):
+                if before.get(name) != now.get(name):
+                    was, is_now = before.get(name, "unknown"), now.get(name, "unknown")
+                    texts.append(f"{name} {was}, now {is_now}")
+        return texts
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Adds one line to ``metrics.jsonl``."""
+        append_line(self.path / "metrics.jsonl", json.dumps(dict(record), allow_nan=False))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of ``metrics.jsonl``; lines that are damaged or half-written are left out."""
+        file = self.path / "metrics.jsonl"
+        if not file.exists():
+            return []
+        records = []
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                record = json.loads(line, parse_constant=_refuse_constant)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and isinstance(record.get("step"), int):
+                records.append(record)
+        return records
+
+    def rewind(self, step: int) -> None:
+        """Drops the records of later steps: the run continues from this one."""
+        kept = [record for record in self.metrics() if record["step"] <= step]
+        text = "".join(json.dumps(record) + "\n" for record in kept)
+        write_atomically(self.path / "metrics.jsonl", text.encode())
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Writes a JSON file as a whole or not at all."""
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        write_atomically(self.path / name, text.encode())
+
+
+def check_folder(path: Path, *, resume: bool) -> None:
+    """Refuses to begin in a folder with files, and to resume where there is no run.
+
+    Files of a process that was killed before it had written ``config.json`` do not count.
+
+    Raises:
+      ValueError: in one line.
+    """
+    if resume:
+        if not (path / CONFIG).is_file():
+            raise ValueError(f"resume: there is no run in {path}")
+    elif path.exists():
+        names = [entry.name for entry in path.iterdir()] if path.is_dir() else [path.name]
+        if not path.is_dir() or any(name != LOCK and not is_leftover(name) for name in names):
+            raise ValueError(
+                f"out: {path} already exists: choose another folder, or continue that run with --resume"
+            )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The ``config.json`` of a run directory, or that file itself.
+
+    Raises:
+      ValueError: if it cannot be read, or was written by jdd 0.1.
+    """
+    file = path / CONFIG if path.is_dir() else path
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {file}: {' '.join(str(error).split())}") from None
+    if isinstance(config, dict) and "options" in config:
+        raise ValueError(
+            f"{file} is of a run of jdd 0.1, which this version cannot continue: its set is still read"
+        )
+    if not isinstance(config, dict) or not isinstance(config.get("configuration"), dict):
+        raise ValueError(f"cannot read {file}: it has no configuration")
+    return config
+
+
+def refuse_differences(path: Path, saved: Configuration, now: Mapping[str, Any]) -> None:
+    """Raises a ``ValueError`` that names the first entry in which two configurations differ.
+
+    Data sets are compared by fingerprint: the same images under another name or path are the same.
+    """
+    differences = _differences(_identity(saved.record()), _identity(now), "")
+    for name, was, is_now in differences:
+        raise ValueError(
+            f"the run in {path} has {name} {_shown(was)}, not {_shown(is_now)}: give the same options, or "
+            "begin in another folder"
+        )
+
+
+def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
+    data = record["data"]
+    known = data["fingerprint"]
+    return {**record, "data": {"fingerprint": known} if known else data}
+
+
+def _differences(was: Any, now: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    if not (isinstance(was, Mapping) and isinstance(now, Mapping)):
+        if was != now:
+            yield name, was, now
+    elif was.get("choice") != now.get("choice"):
+        yield name, was.get("choice"), now.get("choice")
+    else:
+        for key in dict.fromkeys([*was, *now]):
+            inner = f"{name}.{key}" if name else key
+            yield from _differences(was.get(key), now.get(key), inner)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

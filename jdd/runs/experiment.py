@@ -1,0 +1,138 @@
+"""From a configuration to what runs: data on the device, networks, method and protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jdd.configuration import Configuration
+from jdd.data import Batch, ClassTable, Data
+from jdd.datasets import Dataset, load_dataset
+from jdd.evaluate import EvaluationProtocol
+from jdd.methods import Method, build
+from jdd.nn import Model
+
+
+class Experiment(NamedTuple):
+    """Everything that a run needs.
+
+    Attributes:
+      configuration: with the fingerprint of the data that was loaded.
+      dataset: in host memory.
+      train, test: on the device.
+      method: the recipe on the network that is matched on.
+      eval_model: the network of evaluations.
+      protocol: of evaluations, with the plan's number of epochs.
+    """
+
+    configuration: Configuration
+    dataset: Dataset
+    train: ClassTable
+    test: ClassTable
+    method: Method
+    eval_model: Model
+    protocol: EvaluationProtocol
+
+    @property
+    def data(self) -> Data:
+        """What a step receives."""
+        return Data(self.train)
+
+
+def prepare(
+    configuration: Configuration,
+    *,
+    data_dir: str | Path | None = None,
+    dataset: Dataset | None = None,
+) -> Experiment:
+    """Loads the data, builds the networks, and checks that all choices fit together.
+
+    Args:
+      configuration: the run.
+      data_dir: where the published sets are stored; None for the environment variable JDD_DATA_DIR.
+      dataset: the data set, if it is loaded already.
+
+    Returns:
+      The experiment. Nothing is compiled and no file is written.
+
+    Raises:
+      ValueError: one line, if the data cannot be read, or a choice does not fit the data, the network
+        or another choice.
+    """
+    chosen = configuration.data
+    if dataset is None:
+        dataset = load_dataset(
+            chosen.name,
+            data_dir=data_dir,
+            classes=chosen.classes or None,
+            test_share=chosen.test_share,
+        )
+    if dataset.num_classes < 2:
+        raise ValueError(f"classes: {dataset.name} needs at least 2 classes, has 1")
+    if chosen.fingerprint not in ("", dataset.fingerprint):
+        raise ValueError(
+            f"data: {dataset.name} has the fingerprint {dataset.fingerprint}, the configuration was made "
+            f"with {chosen.fingerprint}: the training images, labels or statistics differ"
+        )
+    configuration = dataclasses.replace(
+        configuration, data=dataclasses.replace(chosen, fingerprint=dataset.fingerprint)
+    )
+    model = configuration.network.model(dataset.num_classes, dataset.image_shape)
+    eval_network = configuration.eval_network
+    protocol = configuration.recipe.protocol.for_network(eval_network)
+    protocol = protocol.with_epochs(configuration.evaluation.epochs)
+    check_augmentation(protocol, dataset)
+    train, test = dataset.tables()
+    experiment = Experiment(
+        configuration,
+        dataset,
+        train,
+        test,
+        build(configuration.recipe, model),
+        eval_network.model(dataset.num_classes, dataset.image_shape),
+        protocol,
+    )
+    _check_choices(experiment)
+    return experiment
+
+
+def check_augmentation(protocol: EvaluationProtocol, dataset: Dataset) -> None:
+    """Raises a ``ValueError`` where a protocol augments by ops that the images are too small or oblong for."""
+    height, width, channels = dataset.image_shape
+    images = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
+    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
+
+    def augment(images: jax.Array, labels: jax.Array) -> Batch:
+        return protocol.augment.per_sample(jax.random.key(0), Batch(images, labels))
+
+    try:
+        jax.eval_shape(augment, images, labels)
+    except ValueError as error:
+        raise ValueError(
+            f"protocol: the augmentation {protocol.augment} of {protocol.name} does not take the "
+            f"{height}x{width} images of {dataset.name}: {error}"
+        ) from None
+
+
+def _check_choices(experiment: Experiment) -> None:
+    """Traces one step, so that choices that do not fit together are refused before anything runs."""
+    method, data = experiment.method, experiment.data
+
+    def trace() -> None:
+        state = jax.eval_shape(method.init, jax.random.key(0), data)
+        jax.eval_shape(method.step, state, data)
+        jax.eval_shape(method.decode, state)
+
+    try:
+        trace()
+    except ValueError:
+        raise
+    except (TypeError, AttributeError, IndexError, KeyError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the choices of the recipe do not fit together: {type(error).__name__}: {line}"
+        ) from error
