@@ -18,6 +18,8 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 from jdd.validation import did_you_mean, one_of
 
 P = ParamSpec("P")
@@ -340,7 +342,7 @@ def _to_json(value: Any, where: str) -> Any:
 def _frozen(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
-    return value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _described(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -99,6 +100,11 @@ def test_values_differ_where_one_argument_does():
     # How an argument came plays no part.
     assert data.uniform() == data.uniform(n=256) == data.uniform(256)
     assert methods.layer_features([1.0]) == methods.layer_features((1.0,))
+    assert (
+        data.uniform(np.int64(8)) == data.uniform(8)
+        and str(data.uniform(np.int64(8))) == "uniform(8)"
+    )
+    assert methods.sgd(np.float32(0.5)).to_json() == methods.sgd(0.5).to_json()
 
 
 def test_describe_also_shows_defaults():

@@ -144,7 +144,7 @@ def test_a_step_under_vmap_runs_several_seeds_at_once():
 
 @pytest.mark.parametrize("most", [0, -1, 1.5])
 def test_dispatches_of_no_step_are_refused(most):
-    with pytest.raises(ValueError, match="number of steps per dispatch must be .*at least 1"):
+    with pytest.raises(ValueError, match=r"number of steps per dispatch must be .*at least 1"):
         advance(build(small("dsa")), most)
 
 
