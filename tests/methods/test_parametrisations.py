@@ -1,0 +1,225 @@
+"""Parametrisations from outside under every preset: several steps, evaluation of variants, resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdd import choice, methods, synthetic
+from jdd.data import Batch, Data, Split, class_table
+from jdd.evaluate import EvaluationProtocol, evaluate
+from jdd.methods import PRESETS
+from jdd.synthetic import Statistics, all_variants, flat, one_variant
+from tests.methods.small_runs import build, data, resumed, run, same, small, step
+from tests.parametrisations import mosaic, tinted
+
+BOTH = {"mosaic": mosaic(), "tinted": tinted()}
+# Network, updates and epochs are few: every pair of preset and parametrisation is a program.
+SHORT = {"networks": 2, "updates": 2}
+
+
+def short(name: str, parametrisation: synthetic.Parametrisation) -> methods.Recipe:
+    options = {"networks": 2, "updates": 2} if name in ("dcc", "dsac") else None
+    return small(name, options=options, synthetic=parametrisation, **SHORT)
+
+
+@pytest.mark.parametrize("parametrisation", BOTH)
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_distils_and_resumes_bit_for_bit(name, parametrisation):
+    recipe = short(name, BOTH[parametrisation])
+    method = build(recipe)
+    start = method.init(jax.random.key(0), data())
+    state, losses = run(recipe)
+    assert np.isfinite(losses).all() and (losses > 0).all()
+    for group in start.synthetic:
+        before, after = start.synthetic[group], state.synthetic[group]
+        assert before.shape == after.shape and np.isfinite(after).all()
+        assert (np.abs(after - before).max(-1) > 0).any()
+    decoded = method.decode(state)
+    n, variants = {"mosaic": (8, 1), "tinted": (2, 3)}[parametrisation]
+    assert decoded.images.shape == (3, n, variants, 8, 8, 1)
+    assert decoded.labels.tolist() == [[c] * n for c in range(3)]
+    assert same(state, resumed(recipe, 1, 2, 1))
+
+
+def test_tiles_are_means_of_the_initial_images():
+    recipe = short("dm", mosaic())
+    state = build(recipe).init(jax.random.key(0), data())
+    first, _ = jax.random.split(jax.random.key(0), 4)[:2]
+    table = data().table
+    images = recipe.initial.images(first, table, build(recipe).model, 8)
+    raw = np.asarray(images * table.std + table.mean)
+    stored = np.asarray(state.synthetic["images"])
+    assert stored.shape == (3, 2, 8, 8, 1) and 0 <= stored.min() <= stored.max() <= 1
+    for tile, (row, column) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        want = raw[1, 4 + tile].reshape(4, 2, 4, 2, 1).mean((1, 3))
+        got = stored[1, 1, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+        np.testing.assert_allclose(got, want, atol=1e-6)
+    # Normalised, and each tile is one image of its class: the means stay.
+    decoded = build(recipe).decode(state).images[1, :, 0].mean((1, 2, 3))
+    want = images[1].mean((1, 2, 3))
+    np.testing.assert_allclose(decoded, want, atol=1e-4)
+    assert synthetic.pixels.num_floats(state.synthetic) == 3 * 2 * 64
+
+
+def test_pixels_are_clipped_once_per_network():
+    """Before the first update of a network, not after each update."""
+    base = short("dm", mosaic())
+    recipe = dataclasses.replace(base, networks=4, optimizer=methods.sgd(1000.0))
+    states = [build(recipe).init(jax.random.key(0), data())]
+    for _ in range(4):
+        states.append(step(recipe)(states[-1], data())[0])
+    images = [np.asarray(state.synthetic["images"]) for state in states]
+    outside = [(x < 0).any() or (x > 1).any() for x in images]
+    assert outside == [False, True, True, True, True]
+    # The second update begins where the first ended; the third, on a fresh network, at the clipped.
+    moves = [np.abs(b - a) for a, b in zip(images, images[1:], strict=False)]
+    unmoved = images[2] == images[3]
+    clipped = images[2].clip(0, 1) != images[2]
+    assert not (unmoved & clipped).any() and all(move.max() > 0 for move in moves)
+    each = dataclasses.replace(recipe, synthetic=dataclasses.replace(mosaic(), projected="update"))
+    state, _ = run(each)
+    assert 0 <= state.synthetic["images"].min() <= state.synthetic["images"].max() <= 1
+
+
+def test_projection_is_where_a_network_begins():
+    """With a zero gradient, what is outside stays after the second update and is clipped at the third."""
+    base = short("dm", mosaic())
+    still = dataclasses.replace(base, optimizer=methods.sgd(1e-30))
+    state = build(still).init(jax.random.key(0), data())
+    begun, _ = step(still)(state, data())
+    beyond = jnp.full_like(state.synthetic["images"], 1.5)
+    begun = dataclasses.replace(begun, synthetic={"images": beyond})
+    kept, _ = step(still)(begun, data())
+    fresh, _ = step(still)(kept, data())
+    np.testing.assert_allclose(kept.synthetic["images"], 1.5)
+    np.testing.assert_allclose(fresh.synthetic["images"], 1.0)
+
+
+def test_one_variant_is_drawn_and_all_are_decoded():
+    params = {"images": jnp.ones((2, 1, 1, 1, 1)), "tints": jnp.array([[0.0], [1.0], [2.0]])}
+    statistics = Statistics(jnp.zeros(1), jnp.ones(1))
+    whole = all_variants(tinted(), params, statistics)
+    assert whole.images.shape == (2, 1, 3, 1, 1, 1)
+    assert whole.images[1, 0].ravel().tolist() == [1.0, 2.0, 3.0]
+    draw = jax.jit(lambda key: one_variant(tinted(), params, key, statistics).images)
+    draws = [np.unique(draw(jax.random.key(i))).tolist() for i in range(30)]
+    assert sorted({x for (x,) in draws}) == [1.0, 2.0, 3.0]  # one for the whole batch
+    assert flat(whole).images.shape == (2, 3, 1, 1, 1) and flat(whole).labels.shape == (2,)
+
+
+def test_variants_are_drawn_per_image_where_networks_are_evaluated():
+    """Each image has a variant in which it is black: no variant alone can be learned, all three can."""
+    recipe = short("dm", tinted())
+    method = build(recipe)
+    state, _ = run(recipe)
+    batch = flat(method.decode(state))
+    assert batch.images.shape == (6, 3, 8, 8, 1)
+    protocol = EvaluationProtocol("quick", epochs=30, learning_rate=0.05)
+    args = jax.random.key(1), method.model, batch.images, batch.labels, data().table, protocol
+    every = evaluate(*args, num_networks=2)
+    assert np.isfinite(every.accuracies).all() and every.mean > 0.5
+    # Equal variants are one variant, whatever is drawn.
+    first = jnp.repeat(batch.images[:, :1], 3, axis=1)
+    alike = [
+        evaluate(*args[:2], images, *args[3:], num_networks=2).accuracies
+        for images in (first, batch.images[:, :1], batch.images[:, 0])
+    ]
+    np.testing.assert_array_equal(alike[0], alike[1])
+    np.testing.assert_array_equal(alike[1], alike[2])
+
+
+def test_they_are_read_from_text_and_from_json():
+    for value, text in ((mosaic(), "mosaic()"), (mosaic(4), "mosaic(4)"), (tinted(2), "tinted(2)")):
+        assert str(value) == text and choice.parse(text) == value
+        recipe = dataclasses.replace(methods.dm(1), synthetic=value)
+        assert methods.Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_images_that_do_not_fit_are_refused():
+    recipe = short("dm", mosaic(3))
+    with pytest.raises(ValueError, match=r"mosaic\(3\) needs sides that 3 divides"):
+        build(recipe).init(jax.random.key(0), data())
+    with pytest.raises(ValueError, match=r"smallest class \(30\), got 32"):
+        build(short("dm", mosaic(4))).init(jax.random.key(0), data())
+
+    def decode(params, variant):
+        images = params["images"][:, :, ::2]
+        return Batch(images, synthetic.class_labels(*images.shape[:2]))
+
+    halved = dataclasses.replace(synthetic.pixels, decode=decode)
+    with pytest.raises(ValueError, match=r"decodes to images \[3, 2, 4, 8, 1\], but the real set"):
+        build(short("dm", halved)).init(jax.random.key(0), data())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"space": "raw"}, r"unknown space 'raw', did you mean 'raw01'\?"),
+        ({"projected": "step"}, "unknown projected 'step'"),
+        ({"variants": 0}, "variants must be at least 1, got 0"),
+        ({"tiles": 0}, "tiles must be at least 1, got 0"),
+    ],
+)
+def test_impossible_parametrisations_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(synthetic.pixels, **changes)
+
+
+def float_data() -> Data:
+    """The images as networks see them, already float32, as whitening leaves them."""
+    table = data().table
+    images = (table.images.astype(jnp.float32) / 255 - table.mean) / table.std
+    return Data(dataclasses.replace(table, images=images))
+
+
+def test_a_table_of_floats_distils_as_the_bytes_do():
+    recipe = short("dm", synthetic.pixels)
+    state, losses = run(recipe, real=float_data())
+    want, want_losses = run(recipe)
+    np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
+    np.testing.assert_allclose(state.synthetic["images"], want.synthetic["images"], atol=1e-5)
+    method = build(recipe)
+    batch = flat(method.decode(state))
+    protocol = EvaluationProtocol("quick", epochs=30, learning_rate=0.05)
+    accuracies = [
+        evaluate(
+            jax.random.key(1),
+            method.model,
+            batch.images,
+            batch.labels,
+            table,
+            protocol,
+            num_networks=2,
+        ).accuracies
+        for table in (float_data().table, data().table)
+    ]
+    np.testing.assert_allclose(accuracies[0], accuracies[1], atol=0.02)
+    assert accuracies[0].mean() > 0.5
+
+
+def test_a_table_of_floats_is_trained_on_and_queried():
+    recipe = small(
+        "cafe", networks=1, updates=3, motion=methods.by_queries(window=2, query=8, max_epochs=2)
+    )
+    state, losses = run(recipe, real=float_data())
+    assert np.isfinite(losses).all() and state.network.record.updates[0] >= 2
+    motion = methods.on_real(8, batch_size=4)
+    _, losses = run(small("dm", **SHORT, motion=motion), real=float_data())
+    assert np.isfinite(losses).all()
+
+
+def test_a_table_of_bytes_holds_all_values():
+    """The mosaic of white images is white: no step out of [0, 1] by rounding."""
+    white = Split(np.full((6, 8, 8, 1), 255, np.uint8), np.arange(6, dtype=np.int32) % 2)
+    table = class_table(white, 2, (0.5,), (0.25,))
+    images = synthetic.into_space(
+        "raw01", synthetic.real(jax.random.key(0), table, 2), Statistics(table.mean, table.std)
+    )
+    np.testing.assert_allclose(images, 1.0, atol=1e-6)
+    back = synthetic.from_space("raw01", images, Statistics(table.mean, table.std))
+    np.testing.assert_allclose(back, 2.0, atol=1e-5)
