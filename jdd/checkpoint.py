@@ -5,8 +5,9 @@ safely, are done here:
 
 - It casts a leaf of another dtype silently, and does not name a leaf that does not fit. So the path, dtype and
   shape of every leaf are stored with the config, and compared.
-- It reads most damaged files without an error, as other numbers. So each checkpoint holds a checksum of every file
-  of its state, and orbax reads only files that are as they were saved.
+- It reads damaged files as other numbers: without an error for 197 of 200 single flipped bits in the file of an
+  array. So each checkpoint holds a checksum of every file of its state, and orbax reads only files that are as they
+  were saved.
 - It stores leaves under their paths, joined by dots: the two leaves of ``{"a.b": x, "a": {"b": y}}`` become one. It
   also builds the state's own classes around its options, which fails if a class checks its fields. So orbax gets a
   list of leaves, and the target gives the structure.
@@ -38,8 +39,8 @@ State = TypeVar("State")
 _FORMAT = 3
 _CHECKSUMS, _STATE = "checksums.json", "state"
 _DAMAGED, _UNFINISHED = ".damaged", ".orbax-checkpoint-tmp"
-# Room for what a checkpoint holds beside its arrays, about twice what orbax 0.12 needs.
-_BYTES, _BYTES_PER_LEAF = 128 * 1024, 1024
+# Bytes that a checkpoint needs beside its arrays: about twice what orbax 0.12 writes.
+_ROOM, _ROOM_PER_LEAF = 128 * 1024, 1024
 
 
 class DamagedCheckpoint(ValueError):
@@ -129,12 +130,12 @@ class Checkpoints:
         metadata = {"format": _FORMAT, "config": _as_json(config), "leaves": describe(leaves)}
         self.directory.mkdir(parents=True, exist_ok=True)
         self._remove_unfinished()
-        size = sum(leaf.nbytes for leaf in leaves.values()) + _BYTES_PER_LEAF * len(leaves)
-        require_room(self.directory, size + len(json.dumps(metadata)) + _BYTES)
+        size = sum(leaf.nbytes for leaf in leaves.values()) + len(json.dumps(metadata))
+        require_room(self.directory, size + _ROOM_PER_LEAF * len(leaves) + _ROOM)
         try:
             self._write(step, [to_save(leaf) for leaf in leaves.values()], metadata)
         except Exception as error:
-            # Its files take the room that a full disk lacks.
+            # The unfinished files would keep the disk full.
             with contextlib.suppress(OSError):
                 self._remove_unfinished()
             raise _as_os_error(error, self._path(step)) from error
@@ -195,10 +196,10 @@ class Checkpoints:
 
     def _write(self, step: int, leaves: list[Any], metadata: dict[str, Any]) -> None:
         def write_checksums() -> None:
-            # Orbax calls this in one process, after the last write to the state and before the rename.
+            # Orbax calls this on one process, after its last write to the state and before the rename.
             unfinished = self.directory / f"{step}{_UNFINISHED}"
             folder = unfinished if unfinished.is_dir() else self._path(step)
-            # The metadata's content, not its file, to which orbax adds the time of the rename later.
+            # Of the metadata, the content: orbax adds the time of the rename to its file later.
             checksums = {
                 "metadata": json_checksum(metadata),
                 "state": folder_checksums(folder / _STATE),
@@ -280,7 +281,7 @@ class Checkpoints:
         return self.directory / str(step)
 
     def _named(self) -> list[int]:
-        """The steps that a folder is named after, complete or not, ascending."""
+        """Returns the steps that folders are named after, complete or not, ascending."""
         if not self.directory.is_dir():
             return []
         return sorted(int(path.name) for path in self.directory.iterdir() if _is_step(path.name))
@@ -294,12 +295,12 @@ class Checkpoints:
 
     def _remove_unfinished(self) -> None:
         if jax.process_index() == 0:
-            for path in self.directory.glob(f"*{_UNFINISHED}"):
+            for path in self.directory.glob(f"[0-9]*{_UNFINISHED}"):
                 shutil.rmtree(path)
 
 
 def _is_step(name: str) -> bool:
-    return name.isascii() and name.isdigit()
+    return re.fullmatch("0|[1-9][0-9]*", name) is not None
 
 
 def _as_os_error(error: Exception, path: Path) -> OSError:
