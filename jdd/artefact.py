@@ -21,7 +21,7 @@ import safetensors
 import safetensors.numpy
 
 from jdd.atomic_write import write_atomically
-from jdd.checksums import sum_of_file
+from jdd.checksums import tensors_checksum
 from jdd.validation import one_of
 
 FORMAT_VERSION = 1
@@ -267,7 +267,7 @@ class DistilledSet:
                 raise ValueError(f"{file} already exists")
         # In C order: safetensors writes the memory as it lies.
         tensors = {k: np.array(v, order="C") for k, v in {**self.tensors, **self._own()}.items()}
-        text = self.metadata.to_json(sum=sum_of_file(self.metadata.to_json(), tensors))
+        text = self.metadata.to_json(sum=tensors_checksum(self.metadata.to_json(), tensors))
         content = safetensors.numpy.save(tensors, metadata={_HEADER_KEY: text})
         write_atomically(path, content)
         write_atomically(beside, (text + "\n").encode())
@@ -300,7 +300,7 @@ class DistilledSet:
             _require(not missing, f"the file holds no {' and no '.join(missing)}")
             # The sets of jdd 0.1, and of others, have no sum.
             saved = json.loads(header[_HEADER_KEY]).get("sum")
-            as_saved = saved in (None, sum_of_file(header[_HEADER_KEY], tensors))
+            as_saved = saved in (None, tensors_checksum(header[_HEADER_KEY], tensors))
             _require(as_saved, "not what was saved: the file is damaged, or was edited")
             return cls(tensors.pop("images"), tensors.pop("labels"), metadata, tensors)
         except ValueError as error:
