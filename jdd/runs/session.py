@@ -294,24 +294,8 @@ class _Session:
 
     def _write_set(self, params: Any, results: Mapping[str, Any]) -> DistilledSet:
         experiment, configuration = self.experiment, self.experiment.configuration
-        dataset, recipe = experiment.dataset, configuration.recipe
-        distilled = DistilledSet.from_params(
-            recipe.synthetic,
-            params,
-            Metadata(
-                method=recipe.name,
-                dataset=dataset.name,
-                class_names=dataset.class_names,
-                ipc=recipe.ipc,
-                space=recipe.synthetic.space,
-                mean=dataset.mean,
-                std=dataset.std,
-                protocol=recipe.protocol.to_json(),
-                configuration=configuration.record(),
-                seed=configuration.seed,
-                results=dict(results),
-            ),
-        )
+        metadata = Metadata.of_run(configuration, experiment.dataset, results=results)
+        distilled = DistilledSet.from_params(configuration.recipe.synthetic, params, metadata)
         distilled.save(self.directory.path / SET, overwrite=True)
         return distilled
 
