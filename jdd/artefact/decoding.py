@@ -88,8 +88,10 @@ def decoded_shape(parametrisation: Parametrisation, params: Any, stored: Stored)
 
 
 def decoded_images(parametrisation: Parametrisation, params: Any, stored: Stored) -> np.ndarray:
-    """Returns the images class by class, float32 ``[N, H, W, channels]``, or with V > 1 variants of each
-    ``[N, V, H, W, channels]``.
+    """Decodes the images, class by class.
+
+    Returns:
+      float32 ``[N, H, W, channels]``, or with V > 1 variants of each image ``[N, V, H, W, channels]``.
 
     Raises:
       ValueError: if they cannot be decoded, or are not finite.

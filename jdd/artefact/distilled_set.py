@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jdd.artefact import file
@@ -105,9 +103,10 @@ class DistilledSet:
           ValueError: if the parametrisation has no name, the decoded images do not fit the metadata or
             are not finite, or the stored arrays decode to other images than the parameters.
 
+        >>> import jax
         >>> from jdd.synthetic import pixels
         >>> metadata = Metadata("dsa", "toy", ("cat", "dog"), 3, "normalised", (0.5,), (0.25,))
-        >>> params = pixels.init(jax.random.key(0), jnp.zeros((2, 3, 8, 8, 1)))
+        >>> params = pixels.init(jax.random.key(0), jax.numpy.zeros((2, 3, 8, 8, 1)))
         >>> DistilledSet.from_params(pixels, params, metadata).images.shape
         (6, 8, 8, 1)
         """
