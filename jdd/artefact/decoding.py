@@ -64,7 +64,8 @@ def restored(parametrisation: Parametrisation, stored: Stored) -> Any:
       ValueError: if the parametrisation cannot read the arrays.
     """
     with _reported(parametrisation, stored):
-        return parametrisation.restored({name: jnp.asarray(x) for name, x in stored.items()})
+        # Copies: a run that starts from them donates them.
+        return parametrisation.restored({name: jnp.array(x) for name, x in stored.items()})
 
 
 def decoded_shape(parametrisation: Parametrisation, params: Any, stored: Stored) -> tuple[int, ...]:
