@@ -64,7 +64,8 @@ def restored(parametrisation: Parametrisation, stored: Stored) -> Any:
       ValueError: if the parametrisation cannot read the arrays.
     """
     with _reported(parametrisation, stored):
-        return parametrisation.restored({name: jnp.asarray(x) for name, x in stored.items()})
+        # Copies: a run that starts from them donates them.
+        return parametrisation.restored({name: jnp.array(x) for name, x in stored.items()})
 
 
 def decoded_shape(parametrisation: Parametrisation, params: Any, stored: Stored) -> tuple[int, ...]:
@@ -88,8 +89,10 @@ def decoded_shape(parametrisation: Parametrisation, params: Any, stored: Stored)
 
 
 def decoded_images(parametrisation: Parametrisation, params: Any, stored: Stored) -> np.ndarray:
-    """Returns the images class by class, float32 ``[N, H, W, channels]``, or with V > 1 variants of each
-    ``[N, V, H, W, channels]``.
+    """Decodes the images, class by class.
+
+    Returns:
+      float32 ``[N, H, W, channels]``, or with V > 1 variants of each image ``[N, V, H, W, channels]``.
 
     Raises:
       ValueError: if they cannot be decoded, or are not finite.

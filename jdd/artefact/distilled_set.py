@@ -96,16 +96,17 @@ class DistilledSet:
 
         Args:
           synthetic: the parametrisation, made by a registered factory.
-          params: its parameters.
+          params: its parameters; those in double precision are stored in single precision.
           metadata: of the set; `synthetic`, `space` and `decode` are set here.
 
         Raises:
           ValueError: if the parametrisation has no name, the decoded images do not fit the metadata or
             are not finite, or the stored arrays decode to other images than the parameters.
 
+        >>> import jax
         >>> from jdd.synthetic import pixels
         >>> metadata = Metadata("dsa", "toy", ("cat", "dog"), 3, "normalised", (0.5,), (0.25,))
-        >>> params = pixels.init(jax.random.key(0), jnp.zeros((2, 3, 8, 8, 1)))
+        >>> params = pixels.init(jax.random.key(0), jax.numpy.zeros((2, 3, 8, 8, 1)))
         >>> DistilledSet.from_params(pixels, params, metadata).images.shape
         (6, 8, 8, 1)
         """
@@ -116,10 +117,8 @@ class DistilledSet:
             decode=decoding_text(synthetic),
         )
         batch = flat(synthetic.decode(params, 0))
-        labels = np.asarray(batch.labels)
-        labels = labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32)
-        stored = {name: np.asarray(x) for name, x in synthetic.stored(params).items()}
-        distilled = cls(stored, labels, metadata)
+        arrays = {name: _single(x) for name, x in synthetic.stored(params).items()}
+        distilled = cls(arrays, _single(batch.labels), metadata)
         first = distilled.images if synthetic.variants == 1 else distilled.images[:, 0]
         require(
             np.allclose(first, np.asarray(batch.images), rtol=1e-5, atol=1e-6),
@@ -183,7 +182,7 @@ class DistilledSet:
         """
         return self.metadata.parametrisation()
 
-    @functools.cached_property
+    @property
     def params(self) -> Any:
         """The parameters of the parametrisation, for example to continue a run from them.
 
@@ -223,7 +222,6 @@ class DistilledSet:
             len(images) == len(self.labels),
             f"labels have shape {self.labels.shape}, but there are {len(images)} images",
         )
-        require_finite("images", images)
         return images
 
     def normalised(self) -> np.ndarray:
@@ -254,7 +252,9 @@ class DistilledSet:
         try:
             import torch  # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise ValueError("to_torch needs PyTorch, which is not installed here") from None
+            raise ValueError(
+                "to_torch needs PyTorch, which is not installed (pip install torch)"
+            ) from None
         images = np.array(np.moveaxis(self.normalised(), -1, -3), order="C")
         kind = np.int64 if self.labels.ndim == 1 else np.float32
         return torch.from_numpy(images), torch.from_numpy(self.labels.astype(kind))
@@ -364,6 +364,11 @@ def _check_channels(channels: int, metadata: Metadata) -> None:
         channels == expected,
         f"images have {channels} channels, but mean and std have {expected}",
     )
+
+
+def _single(array: Any) -> np.ndarray:
+    array = np.asarray(array)
+    return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def _row(values: tuple[float, ...]) -> np.ndarray:

@@ -206,6 +206,7 @@ class Metadata:
         if not self.protocol:
             return None
         allowed = f"choose one of {', '.join(PROTOCOLS)}"
+        require_strings("protocol", {"name": self.protocol.get("name")})
         if set(self.protocol) == {"name"}:
             name = self.protocol["name"]
             raise ValueError(
