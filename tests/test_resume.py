@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jdd.cli.commands import Dc
+from jdd.cli.experiment import prepare
+from jdd.cli.run_directory import RunDirectory
 
 from jdd.checkpoint import Checkpoints
 from jdd.cli import main
-from jdd.cli.commands import Dc
-from jdd.cli.experiment import prepare
 from jdd.cli.options import DataOptions, LoopOptions, MatchOptions, NetworkOptions, ReportOptions
-from jdd.cli.run_directory import RunDirectory
 from jdd.runs import loop
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"

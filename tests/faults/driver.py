@@ -30,12 +30,12 @@ from pathlib import Path
 from typing import Any
 
 import sklearn.datasets  # noqa: F401 (imported before the fork)
+from jdd.cli.run_directory import RunDirectory
 
 import jdd.cli.distill
 import jdd.runs.draw  # noqa: F401 (imported before the fork)
 from jdd.checkpoint import Checkpoints
 from jdd.cli import main
-from jdd.cli.run_directory import RunDirectory
 from jdd.runs import loop
 
 
