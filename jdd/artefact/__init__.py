@@ -9,5 +9,6 @@ become images. Nothing is pickled.
 
 from jdd.artefact.distilled_set import DistilledSet as DistilledSet
 from jdd.artefact.format import FORMAT_VERSION as FORMAT_VERSION
+from jdd.artefact.initial import from_set as from_set
 from jdd.artefact.metadata import Metadata as Metadata
 from jdd.artefact.provenance import versions as versions
