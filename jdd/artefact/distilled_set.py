@@ -6,8 +6,9 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jdd.artefact import file
@@ -226,10 +227,13 @@ class DistilledSet:
 
     def normalised(self) -> np.ndarray:
         """Returns the images in the space that networks are trained in, float32, shaped as `images`."""
-        statistics = Statistics(
-            cast(Any, _row(self.metadata.mean)), cast(Any, _row(self.metadata.std))
-        )
-        return from_space(cast(Any, self.metadata.space), self.images, statistics)
+        if self.metadata.space == "normalised":
+            return self.images
+        # By jax, as a run does it: numpy divides with another rounding.
+        rank = (1,) * (self.images.ndim - 1)
+        rows = (jnp.asarray(x, jnp.float32) for x in (self.metadata.mean, self.metadata.std))
+        statistics = Statistics(*(row.reshape(*rank, -1) for row in rows))
+        return np.array(from_space(self.metadata.space, jnp.asarray(self.images), statistics))
 
     def pixels(self) -> np.ndarray:
         """Returns the images for people, clipped, uint8, shaped as `images`."""
@@ -369,7 +373,3 @@ def _check_channels(channels: int, metadata: Metadata) -> None:
 def _single(array: Any) -> np.ndarray:
     array = np.asarray(array)
     return array.astype(np.float32) if array.dtype == np.float64 else array
-
-
-def _row(values: tuple[float, ...]) -> np.ndarray:
-    return np.asarray(values, np.float32)

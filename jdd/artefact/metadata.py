@@ -26,7 +26,7 @@ from jdd.evaluate import PROTOCOLS, EvaluationProtocol
 from jdd.methods import PRESETS
 from jdd.nn import Network
 from jdd.synthetic import Parametrisation, pixels
-from jdd.synthetic.parametrisation import SPACES
+from jdd.synthetic.parametrisation import SPACES, Space
 from jdd.validation import one_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Metadata:
     dataset: str
     class_names: tuple[str, ...]
     ipc: int
-    space: str
+    space: Space
     mean: tuple[float, ...]
     std: tuple[float, ...]
     layout: str = "NHWC"
