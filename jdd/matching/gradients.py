@@ -103,7 +103,11 @@ def streamed_value_and_gradient(
     n = batch.images.shape[0]
     if n < 1:
         raise ValueError("cannot take the gradient of an empty batch")
-    weights = jnp.ones(n) if batch.weights is None else batch.weights
+    weights = (
+        jnp.ones(n, jnp.result_type(batch.images, jnp.float32))
+        if batch.weights is None
+        else batch.weights
+    )
     weights = weights / jnp.sum(weights)
 
     def part(samples: tuple[tuple[Array, Array], Array]) -> tuple[Array, Any]:
