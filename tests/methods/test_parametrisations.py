@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdd import choice, methods, synthetic
-from jdd.data import Batch, Data, Split, class_table
-from jdd.evaluate import EvaluationProtocol, evaluate
+from jdd import augment, choice, methods, synthetic
+from jdd.data import Batch, Data, Split, class_table, draw_indices
+from jdd.evaluate import EvaluationProtocol, class_accuracies, evaluate
 from jdd.methods import PRESETS
 from jdd.synthetic import Statistics, all_variants, flat, one_variant
-from tests.methods.small_runs import build, data, resumed, run, same, small, step
+from tests.methods.small_runs import build, data, resumed, run, same, small, small_model, step
 from tests.parametrisations import mosaic, tinted
 
 BOTH = {"mosaic": mosaic(), "tinted": tinted()}
@@ -67,37 +67,24 @@ def test_tiles_are_means_of_the_initial_images():
 
 
 def test_pixels_are_clipped_once_per_network():
-    """Before the first update of a network, not after each update."""
-    base = short("dm", mosaic())
-    recipe = dataclasses.replace(base, networks=4, optimizer=methods.sgd(1000.0))
-    states = [build(recipe).init(jax.random.key(0), data())]
-    for _ in range(4):
-        states.append(step(recipe)(states[-1], data())[0])
-    images = [np.asarray(state.synthetic["images"]) for state in states]
-    outside = [(x < 0).any() or (x > 1).any() for x in images]
-    assert outside == [False, True, True, True, True]
-    # The second update begins where the first ended; the third, on a fresh network, at the clipped.
-    moves = [np.abs(b - a) for a, b in zip(images, images[1:], strict=False)]
-    unmoved = images[2] == images[3]
-    clipped = images[2].clip(0, 1) != images[2]
-    assert not (unmoved & clipped).any() and all(move.max() > 0 for move in moves)
-    each = dataclasses.replace(recipe, synthetic=dataclasses.replace(mosaic(), projected="update"))
-    state, _ = run(each)
-    assert 0 <= state.synthetic["images"].min() <= state.synthetic["images"].max() <= 1
-
-
-def test_projection_is_where_a_network_begins():
-    """With a zero gradient, what is outside stays after the second update and is clipped at the third."""
-    base = short("dm", mosaic())
-    still = dataclasses.replace(base, optimizer=methods.sgd(1e-30))
+    """With a rate of almost 0, what is outside stays after the second update and is clipped by the third."""
+    still = dataclasses.replace(short("dm", mosaic()), optimizer=methods.sgd(1e-30))
     state = build(still).init(jax.random.key(0), data())
     begun, _ = step(still)(state, data())
-    beyond = jnp.full_like(state.synthetic["images"], 1.5)
-    begun = dataclasses.replace(begun, synthetic={"images": beyond})
-    kept, _ = step(still)(begun, data())
+    beyond = {"images": jnp.full_like(state.synthetic["images"], 1.5)}
+    kept, _ = step(still)(dataclasses.replace(begun, synthetic=beyond), data())
     fresh, _ = step(still)(kept, data())
     np.testing.assert_allclose(kept.synthetic["images"], 1.5)
     np.testing.assert_allclose(fresh.synthetic["images"], 1.0)
+
+
+def test_pixels_are_clipped_after_each_update():
+    each = dataclasses.replace(mosaic(), projected="update")
+    recipe = dataclasses.replace(
+        short("dm", each), updates=1, motion=methods.never(), optimizer=methods.sgd(1000.0)
+    )
+    state, _ = step(recipe)(build(recipe).init(jax.random.key(0), data()), data())
+    assert 0 == state.synthetic["images"].min() < state.synthetic["images"].max() == 1
 
 
 def test_one_variant_is_drawn_and_all_are_decoded():
@@ -142,7 +129,9 @@ def test_they_are_read_from_text_and_from_json():
 
 def test_images_that_do_not_fit_are_refused():
     recipe = short("dm", mosaic(3))
-    with pytest.raises(ValueError, match=r"mosaic\(3\) needs sides that 3 divides"):
+    with pytest.raises(
+        ValueError, match=r"mosaic\(3\) needs a multiple of 9 images whose sides are multiples of 3"
+    ):
         build(recipe).init(jax.random.key(0), data())
     with pytest.raises(ValueError, match=r"smallest class \(30\), got 32"):
         build(short("dm", mosaic(4))).init(jax.random.key(0), data())
@@ -177,40 +166,32 @@ def float_data() -> Data:
     return Data(dataclasses.replace(table, images=images))
 
 
-def test_a_table_of_floats_distils_as_the_bytes_do():
-    recipe = short("dm", synthetic.pixels)
+def test_a_table_of_floats_distils_and_evaluates_as_the_bytes_do():
+    """Its images are drawn, matched, trained on and tested."""
+    motion = methods.on_real(8, batch_size=4)
+    recipe = small("dm", networks=1, updates=2, motion=motion, augment=augment.no_augmentation())
     state, losses = run(recipe, real=float_data())
     want, want_losses = run(recipe)
     np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
     np.testing.assert_allclose(state.synthetic["images"], want.synthetic["images"], atol=1e-5)
-    method = build(recipe)
-    batch = flat(method.decode(state))
+    batch = flat(build(recipe).decode(state))
     protocol = EvaluationProtocol("quick", epochs=30, learning_rate=0.05)
     accuracies = [
         evaluate(
-            jax.random.key(1),
-            method.model,
-            batch.images,
-            batch.labels,
-            table,
-            protocol,
+            *(jax.random.key(1), small_model(), batch.images, batch.labels, table, protocol),
             num_networks=2,
         ).accuracies
         for table in (float_data().table, data().table)
     ]
     np.testing.assert_allclose(accuracies[0], accuracies[1], atol=0.02)
     assert accuracies[0].mean() > 0.5
-
-
-def test_a_table_of_floats_is_trained_on_and_queried():
-    recipe = small(
-        "cafe", networks=1, updates=3, motion=methods.by_queries(window=2, query=8, max_epochs=2)
-    )
-    state, losses = run(recipe, real=float_data())
-    assert np.isfinite(losses).all() and state.network.record.updates[0] >= 2
-    motion = methods.on_real(8, batch_size=4)
-    _, losses = run(small("dm", **SHORT, motion=motion), real=float_data())
-    assert np.isfinite(losses).all()
+    drawn = draw_indices(jax.random.key(0), data().table, 8)
+    variables = small_model().init(jax.random.key(0))
+    queries = [
+        class_accuracies(small_model(), variables, table, *drawn)
+        for table in (float_data().table, data().table)
+    ]
+    np.testing.assert_array_equal(*queries)
 
 
 def test_a_table_of_bytes_holds_all_values():
