@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from jdd import augment, matching, methods, synthetic
+from jdd import augment, baselines, matching, methods, synthetic
 from jdd.data import Batch, Data, Draw, Split, class_table, draw_indices, take, uniform
 from jdd.matching import Context, Pair, value_of
 from jdd.methods import PRESETS, advance, class_gradients, never, on_synthetic
@@ -227,6 +227,15 @@ def test_the_loss_of_several_networks_is_their_mean(name):
 def three(key: jax.Array) -> jax.Array:
     """The keys of three stacked networks."""
     return jax.random.split(key, 3)
+
+
+def test_initial_images_of_several_networks_are_chosen_by_one():
+    changes = {"updates": 1, "motion": never(), "initial": baselines.from_herding(1)}
+    one, three = (
+        methods.build(small("dm", **changes, networks_per_update=k), small_model()) for k in (1, 3)
+    )
+    states = [method.init(jax.random.key(0), data()) for method in (one, three)]
+    assert same(states[0].synthetic, states[1].synthetic)
 
 
 @pytest.mark.parametrize(
