@@ -100,11 +100,9 @@ def test_values_differ_where_one_argument_does():
     # How an argument came plays no part.
     assert data.uniform() == data.uniform(n=256) == data.uniform(256)
     assert methods.layer_features([1.0]) == methods.layer_features((1.0,))
-    assert (
-        data.uniform(np.int64(8)) == data.uniform(8)
-        and str(data.uniform(np.int64(8))) == "uniform(8)"
-    )
-    assert methods.sgd(np.float32(0.5)).to_json() == methods.sgd(0.5).to_json()
+    eight, half = (np.int64(8), np.float32(0.5))
+    assert data.uniform(eight) == data.uniform(8) and str(data.uniform(eight)) == "uniform(8)"  # type: ignore[arg-type]
+    assert methods.sgd(half).to_json() == methods.sgd(0.5).to_json()  # type: ignore[arg-type]
 
 
 def test_describe_also_shows_defaults():

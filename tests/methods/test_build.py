@@ -42,7 +42,8 @@ def test_dispatches_of_any_length_give_the_same_bits_and_one_compilation():
     whole, losses = run(recipe)
     advancing = program(recipe)
     state, parts = build(recipe).init(jax.random.key(0), data()), []
-    for n in (1, 3, np.int64(4)):
+    counts: tuple[Any, ...] = (1, 3, np.int64(4))
+    for n in counts:
         state, part = advancing(state, data(), n)
         parts += list(part[:n])
     assert same(whole, state)

@@ -191,7 +191,7 @@ def test_a_table_of_floats_distils_and_evaluates_as_the_bytes_do():
         class_accuracies(small_model(), variables, table, *drawn)
         for table in (float_data().table, data().table)
     ]
-    np.testing.assert_array_equal(*queries)
+    np.testing.assert_array_equal(queries[0], queries[1])
 
 
 def test_a_table_of_bytes_holds_all_values():

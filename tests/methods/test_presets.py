@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -89,7 +91,7 @@ def test_strategies_protocols_and_pools():
 )
 def test_the_distance_between_gradients_can_be_chosen(name, distance, stage):
     make = PRESETS[name].recipe
-    expression = make(1, distance=distance).objective.expression
+    expression: Any = make(1, distance=distance).objective.expression
     assert dict(expression.arguments)["distance"] == stage
     with pytest.raises(ValueError, match=r"distance must be one of flat-cosine, .*got 'cosin'"):
         make(1, distance="cosin")
