@@ -9,7 +9,7 @@ from jax import Array
 
 from jdd import losses
 from jdd.choice import register, register_function
-from jdd.matching.base import Stage, stateless
+from jdd.matching.base import Stage, check_function, stateless
 
 register_function("losses.absolute_error", losses.absolute_error)
 register_function("losses.mean_absolute_error", losses.mean_absolute_error)
@@ -20,12 +20,16 @@ register_function("losses.squared_error", losses.squared_error)
 def distance(function: Callable[[Any, Any], Array]) -> Stage:
     """Any ``function(synthetic, real) -> scalar`` as a stage.
 
+    Raises:
+      ValueError: for what is no function.
+
     >>> import jax
     >>> from jdd.matching import Context, Pair, value_of
     >>> stage = distance(lambda a, b: abs(a - b))
     >>> value_of(stage, Pair(1.0, 3.0), Context(lambda p, x: x, {}, jax.random.key(0)))
     2.0
     """
+    check_function("distance", function)
     return stateless(lambda pair, context: function(pair.synthetic, pair.real))
 
 
