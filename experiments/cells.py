@@ -22,6 +22,7 @@ from benchmarks import script
 from jdd.cli.options import option
 from jdd.configuration import Configuration
 from jdd.runs import Interrupted, prepare, run
+from jdd.runs.compilation_cache import keep_compiled_programs
 from jdd.validation import at_least, positive
 
 KEPT = ("config.json", "result.json", "set.safetensors", "grid.png", "curve.png")
@@ -96,6 +97,7 @@ def main(
 
     def body(chosen: T, command: str) -> None:
         at_least("--eval-networks", chosen.eval_networks, 1)
+        keep_compiled_programs()
         results = chosen.results / Path(file).stem
         place = Place(results, chosen.runs, chosen.data_dir, command)
         cell = None

@@ -20,7 +20,6 @@ from tyro import conf
 
 from jdd.artefact import versions
 from jdd.atomic_write import write_atomically
-from jdd.runs.compilation_cache import keep_compiled_programs
 from jdd.runs.errors import Interrupted, RunError, one_line
 from jdd.runs.machine import device
 
@@ -64,7 +63,6 @@ def main(
         description=doc,
         config=(conf.FlagCreatePairsOff, conf.OmitArgPrefixes),
     )
-    keep_compiled_programs()
     try:
         body(record, command_line(file, words))
     except KeyboardInterrupt:
