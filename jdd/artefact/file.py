@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from jdd.artefact.checks import one_line, require
 from jdd.atomic_write import write_atomically
-from jdd.checksums import sum_of_file
+from jdd.checksums import tensors_checksum
 
 SUFFIX = ".safetensors"
 _HEADER_KEY = "jdd"
@@ -49,7 +49,7 @@ def write(
             raise ValueError(f"{file} already exists")
     # In C order: safetensors writes the memory as it lies.
     tensors = {name: np.array(x, order="C") for name, x in tensors.items()}
-    entries = json.loads(metadata) | {"sum": sum_of_file(metadata, tensors)}
+    entries = json.loads(metadata) | {"sum": tensors_checksum(metadata, tensors)}
     text = json.dumps(entries, indent=2)
     write_atomically(path, safetensors.numpy.save(tensors, metadata={_HEADER_KEY: text}))
     write_atomically(beside, (text + "\n").encode())
@@ -82,5 +82,5 @@ def check_sum(tensors: Mapping[str, np.ndarray], metadata: str) -> None:
       ValueError: if they differ.
     """
     recorded = json.loads(metadata).get("sum")
-    same = recorded in (None, sum_of_file(metadata, tensors))
+    same = recorded in (None, tensors_checksum(metadata, tensors))
     require(same, "not what was saved: the file is damaged, or was edited")

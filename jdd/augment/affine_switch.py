@@ -10,13 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
-# Six DSA ops, siamese, ten keys and ten batches of 256 images of 32x32x3; milliseconds per batch and MB of
-# temporaries, forward and gradient (2 cores of an AMD EPYC with AVX-512, jax 0.10.2;
-# experiments/benchmarks/choices.py --tables switch):
-#
-#                       affine_switch                       lax.switch
-# lax.map over keys     1.3 (9 MB),  2.0 (11 MB)     1.4 (9 MB),   2.2 (20 MB)
-# vmap over keys        1.1 (9 MB),  3.6 (63 MB)     3.4 (32 MB),   61 (325 MB)
+# Figures against lax.switch: docs/performance-choices.md, section "Augmentation".
 
 Op = Callable[[Any, Array], Array]
 

@@ -45,19 +45,7 @@ from jax.typing import ArrayLike
 
 from jdd.validation import at_least
 
-# Milliseconds for 256 images of 32x32x3, forward / transpose, in a loop; "own": one parameter per image (2
-# cores of an AMD EPYC with AVX-512, jax 0.10.2; experiments/benchmarks/choices.py --tables ops). A copy takes 0.2.
-#
-#           shared        own
-# flip      0.7 / 0.7   0.4 / 0.8
-# crop      0.5 / 0.5   0.4 / 0.4   a gather, transposed by a gather: JAX's own transpose is a scatter
-# cutout    0.2 / 0.2   0.2 / 0.2
-# color     1.1 / 1.2   1.1 / 1.2   mean of the channels by slices
-# scale     0.8 / 0.7   1.0 / 1.1   two matrices, one per axis
-# rotate    2.9 / 2.3   2.5 / 2.4   4 taps, transposed by a gather of 9 taps
-#
-# Forms that lost on an older machine: one-hot matrices for crop, 4 taps for scale (its transpose is a
-# scatter), one (side^2, side^2) matrix for scale and rotate.
+# Figures behind the forms of the ops: docs/performance-choices.md, section "Augmentation".
 
 
 def flip(x: Array, flip: ArrayLike) -> Array:
@@ -113,7 +101,7 @@ def brightness(x: Array, b: ArrayLike) -> Array:
 def saturation(x: Array, s: ArrayLike) -> Array:
     """``(x - m) s + m`` with m the mean over the channels of each pixel: nothing for one channel."""
     _check(x)
-    # Sums over an axis as short as this are slow on a CPU (figures above).
+    # Sums over an axis as short as this are slow on a CPU (docs/performance-choices.md).
     channels = [x[..., i : i + 1] for i in range(x.shape[3])]
     mean = sum(channels[1:], start=channels[0]) / x.shape[3]
     return (x - mean) * _per_image(s, x, x.dtype) + mean

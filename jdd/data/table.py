@@ -119,9 +119,9 @@ def draw_indices(key: jax.Array, table: ClassTable, n: int) -> tuple[jax.Array, 
     width = max(table.largest, n)
     last = table.images.shape[0] - 1
 
-    # Ten classes of 6000, n = 256, in a loop: 1.0 ms, a full sort 9.9 (2 cores of an AMD EPYC, jax 0.10.2;
-    # experiments/benchmarks/choices.py --tables draw). top_k has a fast path for floats, not for integers;
-    # Floyd's algorithm is quicker on a CPU, but its n sequential steps are launches on a GPU.
+    # top_k of random floats, not a full sort: docs/performance-choices.md, section "Drawing real images".
+    # top_k has a fast path for floats, not for integers; Floyd's algorithm is quicker on a CPU, but its n
+    # sequential steps are launches on a GPU.
     def draw(key: jax.Array, start: jax.Array, count: jax.Array) -> tuple[jax.Array, jax.Array]:
         bits = jax.random.bits(key, (width,), jnp.uint32)
         # 30 random bits as a positive normal float: ordered alike, fewer ties than uniform() has

@@ -81,9 +81,7 @@ def gradients(
 def default_micro_batch(side: str) -> int:
     """Images at a time: small on a CPU, where activations then stay in cache; large elsewhere.
 
-    The gradient of 64 images of 32x32x3, ConvNet-3 of width 128, Winograd convolution, on 2 cores (AMD
-    EPYC, AVX-512): 82 ms with 8 at a time, 81 with 16, 90 with 32
-    (`experiments/benchmarks/convolution.py --tables streaming`). A GPU is unmeasured.
+    Figures: docs/performance-choices.md, section "Winograd on a CPU". A GPU is unmeasured.
     """
     if jax.default_backend() == "cpu":
         return 16 if side == "real" else 10
@@ -104,7 +102,11 @@ def streamed_value_and_gradient(
     n = batch.images.shape[0]
     if n < 1:
         raise ValueError("cannot take the gradient of an empty batch")
-    weights = jnp.ones(n) if batch.weights is None else batch.weights
+    weights = (
+        jnp.ones(n, jnp.result_type(batch.images, jnp.float32))
+        if batch.weights is None
+        else batch.weights
+    )
     weights = weights / jnp.sum(weights)
 
     def part(samples: tuple[tuple[Array, Array], Array]) -> tuple[Array, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -103,17 +104,18 @@ def _init(recipe: Recipe, model: Model, key: Array, data: Data) -> State:
 def _step(recipe: Recipe, model: Model, state: State, data: Data) -> tuple[State, Metrics]:
     table, motion = data.table, recipe.motion
     network, update = jnp.divmod(state.step, recipe.updates)
-    keys = jax.random.split(jax.random.fold_in(state.key, state.step), 6)
+    step_key = jax.random.fold_in(state.key, state.step)
+    network_key, *update_keys, move_key = jax.random.split(step_key, 6)
 
     def fresh() -> Net:
-        return Net(*motion.begin(keys[0], model, table), state.network.record)
+        return Net(*motion.begin(network_key, model, table), state.network.record)
 
     is_first = update == 0
     net = fresh() if recipe.updates == 1 else lax.cond(is_first, fresh, lambda: state.network)
     state = dataclasses.replace(state, network=net)
 
     def updated() -> State:
-        after = _updated(recipe, model, keys[1:5], state, table, network, update)
+        after = _updated(recipe, model, update_keys, state, table, network, update)
         round = Round(
             model,
             table,
@@ -124,7 +126,7 @@ def _step(recipe: Recipe, model: Model, state: State, data: Data) -> tuple[State
             network,
             update,
         )
-        moved = _moved(recipe, keys[5], after.network, round)
+        moved = _moved(recipe, move_key, after.network, round)
         return dataclasses.replace(after, network=moved, updates=after.updates + 1)
 
     if motion.is_done is None:
@@ -137,7 +139,7 @@ def _step(recipe: Recipe, model: Model, state: State, data: Data) -> tuple[State
 def _updated(
     recipe: Recipe,
     model: Model,
-    keys: Array,
+    keys: Sequence[Array],
     state: State,
     table: ClassTable,
     network: Array,

@@ -78,9 +78,35 @@ def real(key: Array, table: ClassTable, ipc: int) -> Array:
     """
     if at_least("ipc", ipc, 1) > table.smallest:
         raise ValueError(
-            f"ipc must be between 1 and the smallest class ({table.smallest}), got {ipc}"
+            f"ipc must be between 1 and the smallest class ({table.smallest}), got {ipc}: "
+            "from_real(repeat=True) repeats images, from_noise() needs none"
         )
     return take(table, draw_indices(key, table, ipc)[0])
+
+
+def repeated_real(key: Array, table: ClassTable, ipc: int) -> Array:
+    """Random real images of each class; of a class with fewer than ipc, all of them, repeated in turn.
+
+    Args:
+      key: PRNG key.
+      table: the real set.
+      ipc: images per class.
+
+    Returns:
+      float32 ``[C, ipc, H, W, ch]``, normalised.
+
+    Raises:
+      ValueError: if ipc is below 1.
+
+    >>> import numpy as np
+    >>> from jdd.data import Split, class_table
+    >>> split = Split(np.zeros((3, 8, 8, 1), np.uint8), np.array([0, 1, 0], np.int32))
+    >>> repeated_real(jax.random.key(0), class_table(split, 2, (0.5,), (0.5,)), 3).shape
+    (2, 3, 8, 8, 1)
+    """
+    indices, _ = draw_indices(key, table, at_least("ipc", ipc, 1))
+    places = jnp.arange(ipc)[None] % jnp.maximum(table.count, 1)[:, None]
+    return take(table, jnp.take_along_axis(indices, places, axis=1))
 
 
 @register
@@ -94,10 +120,15 @@ def from_noise() -> Initial:
 
 
 @register
-def from_real() -> Initial:
+def from_real(repeat: bool = False) -> Initial:
     """Starts at random `real` images.
 
-    >>> from_real() == from_real()
+    Args:
+      repeat: whether images are repeated where a class has too few (`repeated_real`); else such a
+        class is refused.
+
+    >>> from_real() == from_real(repeat=False)
     True
     """
-    return Initial(lambda key, table, model, n: real(key, table, n))
+    draw = repeated_real if repeat else real
+    return Initial(lambda key, table, model, n: draw(key, table, n))

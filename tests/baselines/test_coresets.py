@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,9 +92,11 @@ def test_networks_on_chosen_sets(table):
 
 
 def test_a_network_that_diverged_has_chosen_nothing(table):
-    broken = MODEL._replace(
-        features=lambda v, x: ((), jnp.full((x.shape[0], 2), jnp.nan)), name="broken network"
-    )
+    def forward(variables, images, *, training=False):
+        output, variables = MODEL.forward(variables, images, training=training)
+        return output._replace(embedding=jnp.full((len(images), 2), jnp.nan)), variables
+
+    broken = dataclasses.replace(MODEL, forward=forward, name="broken network")
     chosen = {"select": SELECTIONS["herding"], "model": broken, "epochs": 1}
     assert jnp.isnan(coreset_images(jax.random.key(0), table, 1, **chosen)).all()
     with pytest.raises(ValueError, match=r"broken network .* diverged in 1 epochs"):

@@ -23,6 +23,7 @@ from jdd.methods import (
     original_query_rule,
     query_rule,
 )
+from jdd.network_output import Output
 from jdd.nn import convnet, mlp
 
 SHAPE = (8, 8, 1)
@@ -174,10 +175,10 @@ def test_the_papers_rules_run_on_other_networks_and_class_counts(table, rule, mo
 def test_class_accuracies_count_what_they_are_given(table):
     """A network that always says class 1, in micro-batches that do not divide."""
 
-    def bound(variables, images):
-        return jnp.tile(jnp.array([0.0, 1.0, 0.0]), (len(images), 1))
+    def forward(variables, images, *, training=False):
+        return Output(jnp.tile(jnp.array([0.0, 1.0, 0.0]), (len(images), 1))), variables
 
-    model = convnet(3, SHAPE, width=4, depth=1)._replace(apply=bound)
+    model = dataclasses.replace(convnet(3, SHAPE, width=4, depth=1), forward=forward)
     indices = table.start[:, None] + jnp.arange(5)
     weights = jnp.ones((3, 5)).at[2, 3:].set(0)
     found = class_accuracies(model, {}, table, indices, weights, micro_batch=4)

@@ -1,4 +1,4 @@
-"""ConvNet: its size, its start, and what it refuses. (Its numbers: test_parity.py.)"""
+"""ConvNet: parameter counts, initialisation, refused arguments. (Its numbers: test_parity.py.)"""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_initialisation_is_pytorchs_default():
         ({"activation": "gelu"}, "unknown activation 'gelu'"),
         ({"pooling": "mean"}, "unknown pooling 'mean'"),
         ({"depth": 0}, "depth must be at least 1"),
-        ({"depth": 7}, "depth may be at most 5"),
+        ({"depth": 7}, "depth may be at most 5 for images of 32x32"),
         ({"norm": "group", "width": 6}, "multiple of 4"),
     ],
 )

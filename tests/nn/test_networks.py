@@ -1,4 +1,4 @@
-"""The other networks of the papers: their size, their features, small images, and their names."""
+"""The networks of the papers: parameter counts, features, small images, refused arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from jdd import nn
 from jdd.interop import params_from_torch
-from jdd.nn import NETWORKS, POOLS, network, networks
+from jdd.nn import network
 from jdd.nn.registry import default_options
 
 # Classes and images of MNIST, CIFAR-10 and CIFAR-100, and the parameters that the papers' code has there.
@@ -103,8 +103,8 @@ def test_images_of_other_sizes(name, image_shape):
 @pytest.mark.parametrize(
     ("name", "small", "border"), [("lenet", (8, 8, 1), 2), ("alexnet", (2, 2, 3), 3)]
 )
-def test_small_images_are_put_in_the_middle(name, small, border):
-    """As if zeros had been put around them, up to the size that needs the usual padding only."""
+def test_small_images_are_padded_on_all_sides(name, small, border):
+    """The logits equal those of images with a border of zeros, on a network with the default padding."""
     bordered = (small[0] + 2 * border, small[1] + 2 * border, small[2])
     one, other = (network(name).model(2, shape) for shape in (small, bordered))
     variables = one.init(jax.random.key(0))
@@ -137,82 +137,40 @@ def test_initialisation_is_pytorchs_default():
         (lambda: nn.convnet(2, (8, 8, 1), width=4.0), "width must be a whole number"),  # type: ignore[arg-type]
         (lambda: nn.mlp(1, (32, 32, 3)), "num_classes must be at least 2, got 1"),
         (lambda: nn.lenet(10, (32, 32)), r"image_shape must be \(height, width, channels\)"),  # type: ignore[arg-type]
-        (lambda: network("resnet"), "unknown network 'resnet', did you mean 'resnet18'"),
-        (lambda: network("mlp", norm="batch"), "mlp has no norm"),
-        (lambda: network("VGG11BN", norm="layer"), "VGG11BN has norm batch, not layer"),
-        (lambda: networks("convnet,alxnet"), "unknown network 'alxnet', did you mean 'alexnet'"),
-        (lambda: networks("m"), "unknown network 'm'"),
-        (lambda: networks("convnet,"), "unknown network ''"),
+        (lambda: nn.lenet(10, 32), r"image_shape must be .* whole numbers above 0, got 32"),  # type: ignore[arg-type]
         (
-            lambda: networks("mlp,lenet", norm="batch"),
-            "norm can be chosen for none of the networks",
+            lambda: nn.lenet(10, (32, 32, 3), conv="winograd"),  # type: ignore[arg-type]
+            "conv must be a function such as jdd.nn.winograd_conv, or None, got 'winograd'",
         ),
-        (lambda: networks("N", norm="batch"), "norm can be chosen for none of the networks N"),
     ],
 )
-def test_what_is_not_possible_is_refused(make, message):
+def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_every_name_stands_for_a_network_of_its_own():
-    found = {name: network(name) for name in NETWORKS}
-    assert all(found[name] == network(name.upper()) for name in NETWORKS)
-    assert {name for pool in POOLS.values() for name in pool} <= set(found)
-    names = {each.model(10, (32, 32, 3)).name for each in found.values()}
-    usual = {"convnetw128", "convnetd3", "convnetar", "convnetap", "convnetin"}
-    assert {name for name, each in found.items() if each == found["convnet"]} == {"convnet"} | usual
-    assert len(names) == len(found) - len(usual)
-    assert network("resnet18bn_ap").model(10, (32, 32, 3)).name == (
-        "ResNet18 (norm batch, downsampling avg_pool)"
-    )
-
-
-def test_pools_options_and_the_network_that_was_distilled_on():
-    assert [each.architecture for each in networks("M")] == list(POOLS["M"])
-    assert networks("M, convnetD3 ,MLP") == networks("M")
-    wide = networks("W,mlp", depth=2)
-    assert [each.options.get("width") for each in wide] == [32, 64, 128, 256, None]
-    assert [each.options.get("depth") for each in wide] == [2, 2, 2, 2, None]
-    batch = networks("M", norm="batch")
-    assert [each.norm for each in batch] == ["none", "batch", "none", "batch", "batch", "batch"]
-    trained = network("resnet18bn_ap")
-    assert networks("S,SS", trained=trained) == [network("resnet18"), trained]
-    assert networks("S", trained=network("alexnetbn")) == [network("alexnet")]
-    assert networks("S", trained=network("convnetaswishbn")) == [network("convnetaswish")]
-    assert networks("S", trained=network("resnet18_ap")) == [network("resnet18_ap")]
-    assert networks("SS,S") == [network("convnet")]
-
-
-def test_options_are_those_of_the_constructors():
-    assert default_options("mlp") == default_options("lenet") == {}
-    assert list(default_options("convnet")) == ["width", "depth", "norm", "activation", "pooling"]
-    given = network("convnet", width=4, depth=1, norm="layer").model(2, (8, 8, 1))
-    assert given.name == nn.convnet(2, (8, 8, 1), width=4, depth=1, norm="layer").name
-
-
 @pytest.mark.parametrize("name", ["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18"])
 def test_one_architecture_is_one_model(name):
-    """So that what is compiled for it is found again."""
+    """Programs compiled for a model are shared only if equal arguments return the same object."""
     make = nn.ARCHITECTURES[name]
-    usual = default_options(name)
+    defaults = default_options(name)
     model = make(3, (16, 16, 1))
-    assert make(3, (16, 16, 1), **usual) is model
+    assert make(3, (16, 16, 1), **defaults) is model
     assert make(np.int64(3), [16, 16, 1]) is model
     assert network(name).model(3, (16, 16, 1)) is model
     others = [make(4, (16, 16, 1)), make(3, (16, 16, 3)), make(3, (16, 18, 1))]
     changes = {"width": 8, "depth": 2, "norm": "group", "activation": "swish", "pooling": "max"}
     changes["downsampling"] = "avg_pool"
-    others += [make(3, (16, 16, 1), **{option: changes[option]}) for option in usual]
+    others += [make(3, (16, 16, 1), **{option: changes[option]}) for option in defaults]
     if name != "mlp":
         assert make(3, (16, 16, 1), conv=nn.default_conv()) is model
-        strange = make(3, (16, 16, 1), conv=nn.loop_safe_conv)
-        assert make(3, (16, 16, 1), conv=nn.loop_safe_conv) is strange
-        others += [strange]
+        with_conv = make(3, (16, 16, 1), conv=nn.loop_safe_conv)
+        assert make(3, (16, 16, 1), conv=nn.loop_safe_conv) is with_conv
+        others += [with_conv]
     assert len({id(each) for each in [model, *others]}) == 1 + len(others)
 
 
-def test_a_convolution_that_has_no_hash():
+def test_a_convolution_that_cannot_be_hashed():
     @dataclasses.dataclass
     class Convolution:
         def __call__(self, x, w, padding, stride=1):
@@ -220,13 +178,13 @@ def test_a_convolution_that_has_no_hash():
 
     model = nn.lenet(2, (8, 8, 1), conv=Convolution())
     variables = model.init(jax.random.key(0))
-    usual = nn.lenet(2, (8, 8, 1), conv=nn.lax_conv)
+    hashable = nn.lenet(2, (8, 8, 1), conv=nn.lax_conv)
     images = jax.random.normal(jax.random.key(1), (1, 8, 8, 1))
-    got, want = model.apply(variables, images), usual.apply(variables, images)
+    got, want = model.apply(variables, images), hashable.apply(variables, images)
     np.testing.assert_array_equal(got, want)
 
 
-def test_a_chosen_convolution_is_the_one_that_runs():
+def test_the_chosen_convolution_runs():
     def refuses(x, w, padding, stride=1):
         raise RuntimeError("called")
 

@@ -58,10 +58,10 @@ def build(spec, image_shape):
             "activation": ACTIVATIONS[args["net_act"]],
             "pooling": POOLINGS[args["net_pooling"]],
         }
-    found = network(spec["net"], **options)
-    taps = TAPS.get(found.architecture, 1 + options.get("depth", 0))
-    model = found.model(args["num_classes"], image_shape)
-    return model, taps, TOLERANCE.get(found.architecture, 1e-5)
+    choice = network(spec["net"], **options)
+    taps = TAPS.get(choice.architecture, 1 + options.get("depth", 0))
+    model = choice.model(args["num_classes"], image_shape)
+    return model, taps, TOLERANCE.get(choice.architecture, 1e-5)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -85,8 +85,8 @@ def test_forward_equals_the_original(reference, case):
                 got = after["batch_stats"][layer][name]
                 np.testing.assert_allclose(got, value, rtol=1e-5, atol=1e-6)
     else:
-        both = jax.jit(lambda *inputs: (model.apply(*inputs), model.features(*inputs)))
-        logits, (taps, embedding) = both(variables, x)
+        function, params = model.network(variables)
+        logits, taps, embedding = jax.jit(function)(params, x)
         assert len(taps) == num_taps
         np.testing.assert_array_equal(taps[-1].reshape(len(x), -1), embedding)
         want = arrays[prefix + "embed"]
