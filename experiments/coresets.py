@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -25,15 +26,16 @@ from typing import Annotated, Any, NamedTuple
 
 import cells
 import jax
-import real_images
-from benchmarks import script
+from real_images import RealImages, Row, loaded
 from tyro.conf import arg
 
 from jdd import evaluate, nn
 from jdd.baselines import CORESET_EPOCHS, SELECTIONS, select_images, train_on_all
 from jdd.cli.options import option
 from jdd.configuration import DataChoice
-from jdd.synthetic import Initial, from_real
+from jdd.data import ClassTable
+from jdd.nn.model import Variables
+from jdd.synthetic import Initial
 from jdd.validation import at_least, one_of
 
 
@@ -56,53 +58,8 @@ class Options(cells.TableOptions):
 class Chooser(NamedTuple):
     """A network that chooses images: its variables, and facts for the result."""
 
-    variables: Any
+    variables: Variables
     facts: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Coresets:
-    """A cell: random, herding and k-centre images of one data set at one IPC."""
-
-    data: str
-    ipc: int
-    protocol: evaluate.EvaluationProtocol
-    options: Options
-
-    @property
-    def name(self) -> str:
-        """Of the file."""
-        return f"{self.data}-ipc{self.ipc}-{self.protocol.name}"
-
-    def run(self, place: cells.Place) -> None:
-        """Scores all three."""
-        file, began, options = (
-            place.results / f"{self.name}.json",
-            time.perf_counter(),
-            self.options,
-        )
-        if cells.is_finished(file):
-            return
-        setting = real_images.Setting(*material(options, self.data), self.protocol)
-        choosers = trained(options, self.data)
-        networks, score = (
-            options.eval_networks,
-            functools.partial(real_images.score_real, ipc=self.ipc),
-        )
-        # A subset of its own for each network that is tested on random images.
-        rows = [("random", from_real(), options.sets * networks, 1)]
-        for word in SELECTIONS:
-            rows.append((word, chosen_by(word, choosers), options.sets, networks))
-        scores = [
-            score(word, initial, setting, sets=sets, networks=n, seed=options.seed).record()
-            for word, initial, sets, n in rows
-        ]
-        content = {
-            **{"data": self.data, "ipc": self.ipc, "width": options.width, "depth": options.depth},
-            **{"choosers": [chooser.facts for chooser in choosers], "scores": scores},
-            "seed": options.seed,
-        }
-        script.write_json(file, content, place.command, began)
 
 
 def table(options: Options) -> Iterator[cells.Cell]:
@@ -114,20 +71,44 @@ def table(options: Options) -> Iterator[cells.Cell]:
             known = evaluate.PROTOCOLS
             protocol = known[one_of("protocol", options.protocol, known)]
         for ipc in options.ipc:
-            yield Coresets(data, ipc, protocol, options)
+            # Each network that is tested on random images has a subset of its own.
+            rows = [Row("random", sets=options.sets * options.eval_networks)]
+            for word in SELECTIONS:
+                initial = chosen(word, options, data)
+                rows.append(Row(word, initial, options.sets, options.eval_networks))
+            yield RealImages(
+                f"{data}-ipc{ipc}-{protocol.name}",
+                DataChoice(data),
+                ipc,
+                protocol,
+                tuple(rows),
+                network(options),
+                options.seed,
+                functools.partial(facts_of_choosers, options, data),
+            )
 
 
-def material(options: Options, data: str) -> tuple[nn.Model, Any, Any]:
-    """The ConvNet, and the real training and test set."""
-    dataset, train, test = real_images.loaded(DataChoice(data), options.data_dir)
-    network = nn.network("convnet", width=options.width, depth=options.depth)
-    return network.model(dataset.num_classes, dataset.image_shape), train, test
+def network(options: Options) -> nn.Network:
+    """The ConvNet that chooses, and that is tested."""
+    return nn.network("convnet", width=options.width, depth=options.depth)
+
+
+def chosen(word: str, options: Options, data: str) -> Initial:
+    """The images that a selection picks; each set by another network."""
+    sets = itertools.count()
+
+    def images(key: jax.Array, table: ClassTable, model: nn.Model, n: int) -> jax.Array:
+        chooser = trained(options, data)[next(sets)]
+        return select_images(SELECTIONS[word], model, chooser.variables, table, n)
+
+    return Initial(images)
 
 
 @functools.lru_cache(maxsize=1)
 def trained(options: Options, data: str) -> list[Chooser]:
     """Networks trained on a whole data set, one for each chosen set."""
-    model, train, test = material(options, data)
+    dataset, train, test = loaded(DataChoice(data), options.data_dir)
+    model = network(options).model(dataset.num_classes, dataset.image_shape)
     choosers = []
     for i in range(options.sets):
         began = time.perf_counter()
@@ -141,14 +122,9 @@ def trained(options: Options, data: str) -> list[Chooser]:
     return choosers
 
 
-def chosen_by(word: str, choosers: list[Chooser]) -> Initial:
-    """The images that a selection picks; each set by the next network."""
-    remaining = iter(choosers)
-
-    def images(key: jax.Array, table: Any, model: nn.Model, n: int) -> jax.Array:
-        return select_images(SELECTIONS[word], model, next(remaining).variables, table, n)
-
-    return Initial(images)
+def facts_of_choosers(options: Options, data: str) -> dict[str, Any]:
+    """For the file of a cell."""
+    return {"choosers": [chooser.facts for chooser in trained(options, data)]}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import cells
-import real_images
+from real_images import RealImages, Row
 from tyro.conf import Positional, arg
 
 from jdd.baselines import from_herding
@@ -45,8 +45,8 @@ GROUPS: dict[str, DataChoice] = {
         for group in ("automobile", "truck", "lizard", "fish", "terrier", "insect")
     },
 }
-Row = Literal["random", "herding", "dc", "dsa", "dcc", "dsac"]
-ROWS: tuple[Row, ...] = ("random", "herding", "dc", "dsa", "dcc", "dsac")
+Name = Literal["random", "herding", "dc", "dsa", "dcc", "dsac"]
+ROWS: tuple[Name, ...] = ("random", "herding", "dc", "dsa", "dcc", "dsac")
 PROTOCOLS_OF_REAL_IMAGES = ("dc", "dsa")
 
 
@@ -56,7 +56,7 @@ class Options(cells.TableOptions):
 
     group: Annotated[Positional[str], arg(metavar="GROUP", help=f"One of {', '.join(GROUPS)}.")]
     ipc: Annotated[tuple[int, ...], arg(metavar="N", help="Images per class.")] = (1, 10)
-    methods: Annotated[tuple[Row, ...], arg(help="Rows of the table.")] = ROWS
+    methods: Annotated[tuple[Name, ...], arg(help="Rows of the table.")] = ROWS
     networks: Annotated[int, option("K", "Fresh random networks of the methods.")] = 1000
     coreset_epochs: Annotated[int, option("EPOCHS", "Of the network that chooses by herding.")] = 15
 
@@ -72,23 +72,19 @@ def table(options: Options) -> Iterator[cells.Cell]:
                 yield distilled(options, row, ipc)
 
 
-def coresets(options: Options, row: Row, ipc: int) -> Iterator[cells.Cell]:
+def coresets(options: Options, row: Name, ipc: int) -> Iterator[cells.Cell]:
     """Real images under both protocols."""
-    is_random = row == "random"
+    images = Row(networks=options.eval_networks)
+    if row == "herding":
+        herding = from_herding(options.coreset_epochs)
+        images = images._replace(images="real images by herding", initial=herding)
     for protocol in PROTOCOLS_OF_REAL_IMAGES:
-        yield real_images.RealImages(
-            f"{options.group}-{row}-{protocol}-ipc{ipc}-seed{options.seed}",
-            "random real images" if is_random else f"real images by {row}",
-            GROUPS[options.group],
-            ipc,
-            PROTOCOLS[protocol],
-            from_real() if is_random else from_herding(options.coreset_epochs),
-            networks=options.eval_networks,
-            seed=options.seed,
-        )
+        name = f"{options.group}-{row}-{protocol}-ipc{ipc}-seed{options.seed}"
+        data = GROUPS[options.group]
+        yield RealImages(name, data, ipc, PROTOCOLS[protocol], (images,), seed=options.seed)
 
 
-def distilled(options: Options, row: Row, ipc: int) -> cells.Cell:
+def distilled(options: Options, row: Name, ipc: int) -> cells.Cell:
     """A method at the budget."""
     name = f"{options.group}-{row}-ipc{ipc}-networks{options.networks}-seed{options.seed}"
     data = GROUPS[options.group]
@@ -97,7 +93,7 @@ def distilled(options: Options, row: Row, ipc: int) -> cells.Cell:
     return cells.Distilled(name, Configuration(made, data, evaluation=plan, seed=options.seed))
 
 
-def recipe(row: Row, ipc: int, data: str, networks: int) -> Recipe:
+def recipe(row: Name, ipc: int, data: str, networks: int) -> Recipe:
     """A method that starts at real images and has DCC's loops."""
     if row in ("dcc", "dsac"):
         preset = {"dcc": dcc, "dsac": dsac}[row]

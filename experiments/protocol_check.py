@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import cells
-import real_images
+from real_images import RealImages, Row
 
 from jdd.cli.options import option
 from jdd.configuration import DataChoice
@@ -49,15 +49,10 @@ def table(options: Options) -> Iterator[cells.Cell]:
     """The cells."""
     for (data, ipc, protocol), networks in CELLS.items():
         suffix = "" if protocol == "dc" else f"-{protocol}"
-        yield real_images.RealImages(
-            f"{data}-ipc{ipc}{suffix}",
-            "random real images",
-            DataChoice(data),
-            ipc,
-            PROTOCOLS[protocol],
-            sets=min(networks, options.eval_networks),
-            seed=options.seed,
-        )
+        row = Row(sets=min(networks, options.eval_networks))
+        name = f"{data}-ipc{ipc}{suffix}"
+        known = PROTOCOLS[protocol]
+        yield RealImages(name, DataChoice(data), ipc, known, (row,), seed=options.seed)
 
 
 if __name__ == "__main__":

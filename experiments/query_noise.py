@@ -49,6 +49,10 @@ def experiment(options: Options, command: str) -> None:
     """Writes the variance of a query."""
     began = time.perf_counter()
     options.check(epochs=1, every=1, query=1)
+    if options.epochs < options.every:
+        raise ValueError(
+            f"--epochs must be at least the {options.every} of --every, got {options.epochs}"
+        )
     dataset = load_dataset(options.data, data_dir=options.data_dir)
     distilled = fresh_networks.load_set(options.set)
     if distilled.metadata.class_names != tuple(dataset.class_names):

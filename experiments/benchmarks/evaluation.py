@@ -22,11 +22,11 @@ import numpy as np
 import script
 from iteration import SHAPE
 
+from jdd import nn
 from jdd.augment import dsa_augmentation
 from jdd.cli.options import option
 from jdd.data import Split, class_table
 from jdd.evaluate import EvaluationProtocol, evaluate
-from jdd.nn import convnet
 from jdd.validation import at_least
 
 
@@ -56,7 +56,7 @@ def rows(options: Options) -> Iterator[dict[str, Any]]:
         def ours(images: jax.Array = images, labels: jax.Array = labels) -> np.ndarray:
             return evaluate(
                 jax.random.key(1),
-                convnet(10, SHAPE),
+                nn.convnet(10, SHAPE),
                 images,
                 labels,
                 table,

@@ -54,17 +54,9 @@ def main(
       SystemExit: after ``--help``, or for arguments that cannot be read.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if shutil.get_terminal_size().columns < _NARROWEST:
-        os.environ["COLUMNS"] = str(_NARROWEST)
-    record = tyro.cli(
-        options,
-        args=words,
-        prog=f"python {_place(file)}",
-        description=doc,
-        config=(conf.FlagCreatePairsOff, conf.OmitArgPrefixes),
-    )
+    chosen = parse(file, doc, options, words)
     try:
-        body(record, command_line(file, words))
+        body(chosen, command_line(file, words))
     except KeyboardInterrupt:
         return _end(130, file, "stopped")
     except Interrupted as end:
@@ -74,6 +66,19 @@ def main(
     except ValueError as error:
         return _end(2, file, f"error: {_reason(error)}")
     return 0
+
+
+def parse(file: str, doc: str | None, options: type[T], arguments: Sequence[str]) -> T:
+    """The options that the arguments of a script state; parameters and errors as in `main`."""
+    if shutil.get_terminal_size().columns < _NARROWEST:
+        os.environ["COLUMNS"] = str(_NARROWEST)
+    return tyro.cli(
+        options,
+        args=arguments,
+        prog=f"python {_place(file)}",
+        description=doc,
+        config=(conf.FlagCreatePairsOff, conf.OmitArgPrefixes),
+    )
 
 
 def command_line(file: str, arguments: Sequence[str]) -> str:
