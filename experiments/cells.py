@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shutil
 import signal
 import threading
 import time
@@ -19,13 +18,15 @@ from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
 from benchmarks import script
 
+from jdd.atomic_write import write_atomically
 from jdd.cli.options import option
 from jdd.configuration import Configuration
 from jdd.runs import Interrupted, prepare, run
 from jdd.runs.compilation_cache import keep_compiled_programs
 from jdd.validation import at_least, positive
 
-KEPT = ("config.json", "result.json", "set.safetensors", "grid.png", "curve.png")
+# The last one marks a finished cell, so the others must be there before it.
+KEPT = ("config.json", "set.safetensors", "grid.png", "curve.png", "result.json")
 MOST_LOSSES = 200
 
 
@@ -213,13 +214,13 @@ def is_finished(file: Path) -> bool:
 def keep(folder: Path, kept: Path) -> None:
     """Copies the small files of a run directory, and its metrics thinned out."""
     kept.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        if (folder / name).is_file():
-            shutil.copy(folder / name, kept / name)
     metrics = folder / "metrics.jsonl"
     if metrics.is_file():
         lines = thinned(metrics.read_text(encoding="utf-8").splitlines())
-        (kept / "metrics.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_atomically(kept / "metrics.jsonl", ("\n".join(lines) + "\n").encode())
+    for name in KEPT:
+        if (folder / name).is_file():
+            write_atomically(kept / name, (folder / name).read_bytes())
 
 
 def thinned(lines: list[str]) -> list[str]:

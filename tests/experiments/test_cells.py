@@ -186,6 +186,23 @@ def test_no_cell_begins_after_the_time(cells, monkeypatch):
         check()
 
 
+def test_a_copy_that_was_stopped_is_not_finished(cells, finished, tmp_path, monkeypatch):
+    write = cells.write_atomically
+
+    def stopped(path, content):
+        if path.name == "curve.png":
+            raise KeyboardInterrupt
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cells, "write_atomically", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            cells.keep(finished / "runs" / "a", tmp_path / "a")
+    assert not cells.is_finished(tmp_path / "a" / "result.json")
+    cells.keep(finished / "runs" / "a", tmp_path / "a")
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == NAMES
+
+
 @pytest.mark.parametrize("losses", [1, 200, 1001])
 def test_evaluations_are_all_kept(cells, losses):
     records: list[dict[str, Any]] = [{"step": i, "loss": 1.0} for i in range(losses)]
