@@ -6,7 +6,10 @@ import dataclasses
 import functools
 import json
 import math
+import sys
 import time
+import unittest.mock
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +17,12 @@ import numpy as np
 import pytest
 
 from jdd import methods, nn
-from jdd.data import uniform
+from jdd.data import Split, uniform
+
+STAND_INS = (
+    *("torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.utils"),
+    "scipy.ndimage.interpolation",
+)
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +175,68 @@ def test_a_small_table_of_convolutions(load_script, small, tmp_path):
     rows = content["tables"]["streaming"]
     assert set(rows) == {f"{c}, micro-batch {m}" for c in ("loop_safe", "winograd") for m in (2, 4)}
     assert content["settings"]["width"] == 2 and content["matrix_product_gflops"]["streaming"] > 0
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A clone of the original code in name only, and a torch that accepts every call."""
+    (tmp_path / "networks.py").write_text("")
+    (tmp_path / "utils.py").write_text(
+        "from unittest.mock import MagicMock\n"
+        "ParamDiffAug = match_loss = MagicMock()\n"
+        "log = []\n"
+        "def DiffAugment(x, strategy, seed, param):\n"
+        "    log.append(seed)\n"
+        "    return x\n"
+        "def get_network(name, channels, classes, size):\n"
+        "    network = MagicMock()\n"
+        "    network.train.return_value.return_value = (MagicMock(), [MagicMock()] * 5)\n"
+        "    network.train.return_value.embed = lambda x: x\n"
+        "    return network\n"
+        "def evaluate_synset(i, *others):\n"
+        "    log.append(i)\n"
+        "    return 0, 0, 0.5\n"
+    )
+    (tmp_path / "distill.py").write_text("criterion_middle = lambda real, synthetic: 1.0\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    # Restored by name: other modules that are first imported here must stay.
+    for name in ("utils", "networks", "distill", "original", *STAND_INS):
+        monkeypatch.setitem(sys.modules, name, sys)
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", unittest.mock.MagicMock())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "seeds"),
+    [
+        ("dsa_iteration", 0.1, [s + c for s in (0, 1000) for c in range(10) for _ in (0, 1)]),
+        ("embedding_iteration", 1.0, [s + c for s in (0, 1000) for c in range(10) for _ in (0, 1)]),
+        ("feature_iteration", 0.1, []),
+    ],
+)
+def test_the_original_runs_from_a_clone(load_script, clone, name, rate, seeds):
+    step = load_script(f"benchmarks/{name}").original(clone, 2)
+    torch: Any = sys.modules["torch"]
+    assert torch.randn.call_args == unittest.mock.call(20, 3, 32, 32, requires_grad=True)
+    assert torch.optim.SGD.call_args.kwargs == {"lr": rate, "momentum": 0.5}
+    for _ in range(2):
+        step()
+    assert torch.optim.SGD.return_value.step.call_count == 2
+    assert sys.modules["utils"].log == seeds
+
+
+def test_the_evaluation_of_the_original_runs_from_a_clone(load_script, clone):
+    benchmark = load_script("benchmarks/evaluation")
+    images = np.zeros((10, 32, 32, 3), np.uint8)
+    test = Split(images, np.arange(10, dtype=np.int32))
+    train = (jnp.zeros((10, 32, 32, 3)), jnp.arange(10))
+    run = benchmark.original(clone, 1, benchmark.Options(networks=2), train, test)
+    assert run() == [0.5, 0.5] and sys.modules["utils"].log == [0, 1]
+    shapes = [call.args[0].shape for call in sys.modules["torch"].from_numpy.call_args_list]
+    assert sorted(shapes) == [(10,), (10,), (10, 3, 32, 32), (10, 3, 32, 32)]
+
+
+def test_what_is_no_clone_is_refused(load_script, clone, tmp_path):
+    with pytest.raises(ValueError, match="--original must be a clone of the original code, got"):
+        load_script("benchmarks/dsa_iteration").original(tmp_path / "nowhere", 1)
