@@ -207,7 +207,7 @@ def is_finished(file: Path) -> bool:
     """Whether a cell has its last file. Prints that it is skipped, if so."""
     if file.is_file():
         path = file.parent if file.name == "result.json" else file
-        print(f"{path.name} is finished: skipped, whatever its number of evaluation networks")
+        print(f"{path.name} is finished: skipped (its --eval-networks may differ)")
     return file.is_file()
 
 

@@ -116,7 +116,7 @@ def each_op(rounds: int) -> dict[str, Any]:
     batches = jax.random.normal(jax.random.key(0), (REPEATS, 256, SIDE, SIDE, 3))
     cases: dict[str, Any] = {"copy": (_map(lambda x: x + 1), (batches,))}
     for name in OPS:
-        for kind, shape in (("shared", (4,)), ("own", (4, 256))):
+        for kind, shape in (("shared", (4,)), ("per image", (4, 256))):
             draws = jax.random.uniform(jax.random.key(1), (REPEATS, *shape))
 
             def forward(u: Array, x: Array, name: str = name) -> Array:
@@ -149,7 +149,7 @@ def _map_keys(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
 
 def small_maps(rounds: int) -> dict[str, Any]:
-    """XLA's own convolution against the loop-safe one where kernels are larger than maps, and just not."""
+    """XLA's convolution and the loop-safe one, with kernels larger than the maps and slightly smaller."""
     rows = {}
     for side, kernel, channels, out in ((2, 3, 512, 512), (4, 3, 512, 512), (4, 5, 192, 256)):
         x = jax.random.normal(jax.random.key(0), (REPEATS, 32, side, side, channels))

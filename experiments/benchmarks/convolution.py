@@ -5,7 +5,7 @@
 Three tables, for ConvNet-3 on 32x32 colour images:
 
 - training: SGD steps on one batch, as a `lax.scan` and unrolled. With a loop-safe convolution both
-  cost the same; with XLA's own the weight gradient inside the loop falls off the fast path.
+  cost the same; with XLA's the weight gradient inside the loop is many times slower.
 - streaming: gradient of a real batch, summed over micro-batches by `lax.scan`.
 - matching: gradient in the images of a distance between two weight gradients (second order).
 
