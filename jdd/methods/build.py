@@ -51,6 +51,7 @@ def build(recipe: Recipe, model: Model) -> Method:
     >>> method.recipe.total_steps
     200
     """
+    single = model
     if recipe.networks_per_update > 1:
         if recipe.updates > 1:
             raise ValueError(
@@ -61,20 +62,20 @@ def build(recipe: Recipe, model: Model) -> Method:
     return Method(
         recipe,
         model,
-        functools.partial(_init, recipe, model),
+        functools.partial(_init, recipe, model, single),
         functools.partial(_step, recipe, model),
         lambda state: all_variants(recipe.synthetic, state.synthetic, state.statistics),
         functools.partial(_summary, recipe),
     )
 
 
-def _init(recipe: Recipe, model: Model, key: Array, data: Data) -> State:
+def _init(recipe: Recipe, model: Model, single: Model, key: Array, data: Data) -> State:
     table = _checked_table(model, data)
     initial_key, network_key, objective_key, run_key = jax.random.split(key, 4)
     synthetic = recipe.synthetic
     # Copies: the state is donated to each dispatch, the table is not.
     statistics = Statistics(jnp.array(table.mean), jnp.array(table.std))
-    images = recipe.initial.images(initial_key, table, model, recipe.ipc * synthetic.tiles)
+    images = recipe.initial.images(initial_key, table, single, recipe.ipc * synthetic.tiles)
     images = into_space(synthetic.space, images, statistics)
     params = synthetic.init(jax.random.fold_in(initial_key, RESERVED_FOLD), images)
     shape = jax.eval_shape(lambda params: synthetic.decode(params, 0).images, params).shape
@@ -161,7 +162,8 @@ def _updated(
         augment=recipe.augment,
         over_classes=recipe.over_classes,
     )
-    view = View(function, params, state.updates, update, coupled)
+    seen = _first_network(recipe, function, params)
+    view = View(*seen, state.updates, update, coupled)
     real, sampler_state = recipe.sampler.draw(draw_key, state.sampler, table, view)
     check_draw(real, table)
 
@@ -192,6 +194,13 @@ def _updated(
         network=net,
         loss=value.astype(state.loss.dtype),
     )
+
+
+def _first_network(recipe: Recipe, function: Any, params: Any) -> tuple[Any, Any]:
+    """The network that a sampler sees: the first one where an update has several."""
+    if recipe.networks_per_update == 1:
+        return function, params
+    return jax.tree.map(lambda x: x[0], (function, params))
 
 
 def _moved(recipe: Recipe, key: Array, net: Net, round: Round) -> Net:
