@@ -1,6 +1,7 @@
 """Methods as values: a recipe of choices, the presets of the papers, and the loop that runs them."""
 
 from jdd.methods.build import build as build
+from jdd.methods.clusters import from_clusters as from_clusters
 from jdd.methods.descend import descend as descend
 from jdd.methods.loops import Advance as Advance
 from jdd.methods.loops import advance as advance
