@@ -1,22 +1,27 @@
 """Checkpoints of a whole run state, restored bit for bit.
 
-Orbax's V1 API is hidden behind this one module, because it still changes between releases. A state
-is saved as a flat dictionary of its leaves, and its tree structure comes back from the target that
-``restore`` is given: so every registered pytree survives (dataclasses, NamedTuples, empty optax
-states), and a mismatch is reported by the name of the leaf. Orbax alone would cast a leaf of
-another dtype, and take a changed byte for a number, in silence.
+Orbax's ``Checkpointer`` writes them, stores their metadata and keeps the latest. Four things it does not do, or not
+safely, are done here:
+
+- It casts a leaf of another dtype silently, and does not name a leaf that does not fit. So the path, dtype and
+  shape of every leaf are stored with the config, and compared.
+- It reads damaged files as other numbers: without an error for 197 of 200 single flipped bits in the file of an
+  array. So each checkpoint holds a checksum of every file of its state, and orbax reads only files that are as they
+  were saved.
+- It stores leaves under their paths, joined by dots: the two leaves of ``{"a.b": x, "a": {"b": y}}`` become one. It
+  also builds the state's own classes around its options, which fails if a class checks its fields. So orbax gets a
+  list of leaves, and the target gives the structure.
+- When a write fails, it logs the tracebacks of all its threads, and some fail after the save has ended. So the room
+  on the disk is checked before orbax starts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import re
 import shutil
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -24,21 +29,22 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from jdd.checksums import sum_of, sum_of_json
-from jdd.leaves import as_loaded, as_saved, as_stored, check_leaves, describe, is_key, named_leaves
+from jdd.atomic_write import require_room, write_atomically
+from jdd.checksums import folder_checksums, json_checksum
+from jdd.leaves import check_leaves, describe, from_loaded, named_leaves, to_load, to_save
 
 State = TypeVar("State")
 
-# Format 1 had no sums.
-_FORMAT, _FORMATS = 2, (1, 2)
-_ENTRIES = {"format", "config", "leaves", "key_impls"}
-_DELETED, _DAMAGED = ".deleted", ".damaged"
-_UNFINISHED = ".orbax-checkpoint-tmp"
-_SETTLE_SECONDS = 0.5
+# Formats 1 and 2 held checksums of arrays, or none.
+_FORMAT = 3
+_CHECKSUMS, _STATE = "checksums.json", "state"
+_DAMAGED, _UNFINISHED = ".damaged", ".orbax-checkpoint-tmp"
+# Bytes that a checkpoint needs beside its arrays: about twice what orbax 0.12 writes.
+_ROOM, _ROOM_PER_LEAF = 128 * 1024, 1024
 
 
 class DamagedCheckpoint(ValueError):
-    """A checkpoint that cannot be read, or does not hold what was saved; ``reason`` says why."""
+    """A checkpoint that is not as it was saved; ``reason`` names what differs."""
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
@@ -46,12 +52,12 @@ class DamagedCheckpoint(ValueError):
 
 
 class Resumed(NamedTuple, Generic[State]):
-    """Where a run goes on.
+    """The checkpoint that a run continues from.
 
     Attributes:
-        step: of the newest checkpoint that could be read.
+        step: of the newest checkpoint that is not damaged.
         state: what was saved there.
-        set_aside: a line for each newer checkpoint, which could not be read.
+        set_aside: a line for each newer, damaged checkpoint.
     """
 
     step: int
@@ -62,11 +68,11 @@ class Resumed(NamedTuple, Generic[State]):
 class Checkpoints:
     """The checkpoints of one run: ``directory/STEP`` for the latest ``keep`` steps.
 
-    A checkpoint is written beside its final place and renamed, so it is there as a whole or not at
-    all: what a killed run left half-written is ignored, and removed at the next save.
+    A checkpoint is written under a temporary name and then renamed. What a killed run leaves half
+    written is ignored, and removed at the next save.
 
     Args:
-        directory: where the checkpoints are; made at the first save.
+        directory: the folder of the checkpoints; it is made at the first save.
         keep: how many of the latest checkpoints stay.
 
     Raises:
@@ -86,16 +92,16 @@ class Checkpoints:
     def __init__(self, directory: str | Path, keep: int = 2) -> None:
         if keep < 1:
             raise ValueError(f"keep is {keep}, but at least 1 checkpoint must stay")
-        # Absolute, because orbax takes no relative path.
+        # Orbax does not accept a relative path.
         self.directory = Path(directory).absolute()
         self.keep = keep
 
     def steps(self) -> list[int]:
-        """The steps that have a complete checkpoint, ascending."""
-        return [step for step in self._named() if _is_complete(self.directory / str(step))]
+        """Returns the steps that have a complete checkpoint, ascending."""
+        return [step for step in self._named() if (self._path(step) / _CHECKSUMS).is_file()]
 
     def latest(self) -> int | None:
-        """The latest step that has a complete checkpoint; None if there is none."""
+        """Returns the latest step that has a complete checkpoint, or None."""
         return max(self.steps(), default=None)
 
     def save(self, step: int, state: Any, config: Mapping[str, Any]) -> None:
@@ -104,13 +110,13 @@ class Checkpoints:
         Args:
             step: not negative, and after every step already saved here.
             state: any pytree of arrays, typed PRNG keys included.
-            config: what the run was started with (JSON), compared when a run is resumed.
+            config: the options of the run (JSON), compared when the run is resumed.
 
         Raises:
             ValueError: if the step is not after the latest one, a leaf is no array, or the config
                 is not JSON.
-            OSError: if it cannot be written, for example for lack of room; what was there before
-                is still there, and nothing else.
+            OSError: if the checkpoint cannot be written, for example on a full disk; the earlier
+                checkpoints stay as they were.
         """
         latest = self.latest()
         if step < 0 or (latest is not None and step <= latest):
@@ -118,76 +124,62 @@ class Checkpoints:
             raise ValueError(
                 f"cannot save step {step} in {self.directory}: it is not after {after}"
             )
-        leaves = dict(named_leaves(state))
+        leaves = named_leaves(state)
         if not leaves:
             raise ValueError("cannot save a state without arrays")
-        keys = {name: x for name, x in leaves.items() if is_key(x)}
-        metadata = {
-            "format": _FORMAT,
-            "config": _as_json(config),
-            "leaves": describe(leaves),
-            "key_impls": {name: str(jax.random.key_impl(key)) for name, key in keys.items()},
-            "sums": [sum_of(as_stored(x)) for x in leaves.values()],
-        }
-        self._sweep()
+        metadata = {"format": _FORMAT, "config": _as_json(config), "leaves": describe(leaves)}
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._remove_unfinished()
+        size = sum(leaf.nbytes for leaf in leaves.values()) + len(json.dumps(metadata))
+        require_room(self.directory, size + _ROOM_PER_LEAF * len(leaves) + _ROOM)
         try:
-            with _silent_orbax(settle=_SETTLE_SECONDS):
-                ocp.save(
-                    str(self.directory / str(step)),
-                    {str(i): as_stored(x) for i, x in enumerate(leaves.values()) if x.size},
-                    custom_metadata={**metadata, "sum": sum_of_json(metadata)},
-                    # A directory of this name that is no complete checkpoint is a half-written one.
-                    overwrite=True,
-                )
+            self._write(step, [to_save(leaf) for leaf in leaves.values()], metadata)
         except Exception as error:
-            # What was begun takes the room that a full disk lacks.
+            # The unfinished files would keep the disk full.
             with contextlib.suppress(OSError):
-                self._sweep()
-            raise _as_os_error(error, self.directory / str(step)) from error
-        for old in self.steps()[: -self.keep]:
-            self._remove(old)
+                self._remove_unfinished()
+            raise _as_os_error(error, self._path(step)) from error
 
     def config(self, step: int | None = None) -> dict[str, Any]:
-        """The config that was saved with ``step`` (the latest if None).
+        """Returns the config that was saved with ``step`` (the latest if None).
 
         Raises:
-            ValueError: if there is no such checkpoint, or it cannot be read.
+            ValueError: if there is no such checkpoint, or it is damaged.
         """
         return self._metadata(self._existing(step))["config"]
 
     def restore(
         self, step: int | None, target: State, *, config: Mapping[str, Any] | None = None
     ) -> State:
-        """The state of ``step`` (the latest if None), bit for bit as it was saved.
+        """Returns the state of ``step`` (the latest if None), bit for bit as it was saved.
 
         Args:
             step: which checkpoint.
             target: a state of the same structure, shapes and dtypes, such as a fresh one; its
-                values are ignored. It may be abstract (``jax.eval_shape``). Arrays go where the
-                target's are.
+                values are ignored. It may be abstract (``jax.eval_shape``). Arrays are restored to
+                the devices that the target's are bound to.
             config: if given, it must equal the config that was saved.
 
         Raises:
             ValueError: if there is no such checkpoint, or the config or a leaf is not the saved one;
-                the message names the first that differs.
-            DamagedCheckpoint: if it cannot be read, or does not hold what was saved (a ValueError).
+                the message names what differs.
+            DamagedCheckpoint: if the checkpoint is not as it was saved (a ValueError).
         """
         return self._restore(self._existing(step), target, config)
 
     def resume(
         self, target: State, *, config: Mapping[str, Any] | None = None
     ) -> Resumed[State] | None:
-        """The newest checkpoint that can be read, or None if there never was one.
+        """Returns the newest checkpoint that is not damaged, or None if there is no checkpoint.
 
-        Newer ones that are damaged are renamed to ``STEP.damaged``, out of the way of the run.
+        Newer, damaged ones are renamed to ``STEP.damaged``.
 
         Args:
             target: see ``restore``.
             config: see ``restore``.
 
         Raises:
-            ValueError: if there are checkpoints but none can be read, or the config or a leaf is not
-                the saved one.
+            ValueError: if all checkpoints are damaged, or the config or a leaf is not the saved one.
         """
         damaged: dict[int, str] = {}
         for step in reversed(self._named()):
@@ -202,27 +194,52 @@ class Checkpoints:
             raise ValueError(f"no checkpoint in {self.directory} can be read ({reasons})")
         return None
 
+    def _write(self, step: int, leaves: list[Any], metadata: dict[str, Any]) -> None:
+        def write_checksums() -> None:
+            # Orbax calls this on one process, after its last write to the state and before the rename.
+            unfinished = self.directory / f"{step}{_UNFINISHED}"
+            folder = unfinished if unfinished.is_dir() else self._path(step)
+            # Of the metadata, the content: orbax adds the time of the rename to its file later.
+            checksums = {
+                "metadata": json_checksum(metadata),
+                "state": folder_checksums(folder / _STATE),
+            }
+            write_atomically(folder / _CHECKSUMS, json.dumps(checksums, indent=2).encode())
+
+        context = ocp.Context()
+        context.asynchronous.post_finalization_callback = write_checksums
+        latest = ocp.training.preservation_policies.LatestN(self.keep)
+        # A new Checkpointer for each save: after a failed one, it raises the same error again.
+        with ocp.training.Checkpointer(
+            str(self.directory),
+            context=context,
+            preservation_policy=latest,  # type: ignore[arg-type]
+        ) as checkpointer:
+            # ``overwrite`` concerns incomplete checkpoints only: ``save`` refuses a complete one.
+            checkpointer.save(
+                step,
+                leaves,
+                checkpointable_name=_STATE,
+                custom_metadata=metadata,
+                force=True,
+                overwrite=True,
+            )
+
     def _restore(self, step: int, target: State, config: Mapping[str, Any] | None) -> State:
         metadata = self._metadata(step)
         if config is not None:
             _check_config(metadata["config"], _as_json(config))
-        leaves = dict(named_leaves(target))
+        leaves = named_leaves(target, abstract=True)
         check_leaves(metadata["leaves"], describe(leaves))
-        abstract = {str(i): as_loaded(x) for i, x in enumerate(leaves.values()) if x.size}
         try:
-            with _silent_orbax():
-                stored = ocp.load(str(self.directory / str(step)), abstract)
+            abstract = [to_load(leaf) for leaf in leaves.values()]
+            values = ocp.load(str(self._path(step)), abstract, checkpointable_name=_STATE)
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise
         except Exception as error:
-            raise self._unreadable(step, _first_line(error)) from error
-        sums = metadata.get("sums") or [None] * len(leaves)
-        restored = []
-        for i, ((name, x), expected) in enumerate(zip(leaves.items(), sums, strict=True)):
-            value = stored.get(str(i))
-            if value is not None and expected not in (None, sum_of(value)):
-                raise self._unreadable(step, f"state{name} is not what was saved")
-            restored.append(as_saved(value, x, metadata["key_impls"].get(name)))
+            # The checkpoint is not damaged: its files are as they were saved.
+            raise ValueError(f"cannot read {self._path(step)}: {_first_line(error)}") from error
+        restored = map(from_loaded, values, leaves.values())
         return jax.tree.unflatten(jax.tree.structure(target), restored)
 
     def _existing(self, step: int | None) -> int:
@@ -235,28 +252,36 @@ class Checkpoints:
         return steps[-1] if step is None else step
 
     def _metadata(self, step: int) -> dict[str, Any]:
+        """Returns the metadata of a checkpoint, after a check of all its checksums."""
+        path = self._path(step)
         try:
-            with _silent_orbax():
-                metadata = ocp.metadata(str(self.directory / str(step))).custom_metadata
-        except Exception as error:
-            raise self._unreadable(step, _first_line(error)) from error
-        if not isinstance(metadata, dict) or not metadata.keys() >= _ENTRIES:
-            raise self._unreadable(step, "it does not say what it is")
-        if metadata["format"] not in _FORMATS:
-            raise ValueError(f"{self.directory / str(step)} is not a checkpoint of this version")
-        if metadata["format"] > 1 and metadata.pop("sum", None) != sum_of_json(metadata):
-            raise self._unreadable(step, "its description is not what was saved")
+            checksums = json.loads((path / _CHECKSUMS).read_text())
+            saved, now = checksums["state"].items(), folder_checksums(path / _STATE)
+        except FileNotFoundError:
+            reason = f"it has no {_CHECKSUMS}: it is incomplete, or of an older format"
+            raise self._damaged(step, reason) from None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise self._damaged(step, f"its {_CHECKSUMS} cannot be read") from error
+        for name, checksum in saved:
+            if now.get(name) != checksum:
+                raise self._damaged(step, f"{_STATE}/{name} is not what was saved")
+        metadata = ocp.metadata(str(path), checkpointable_name=_STATE).custom_metadata
+        if not isinstance(metadata, dict) or json_checksum(metadata) != checksums.get("metadata"):
+            raise self._damaged(step, "its metadata is not what was saved")
+        if metadata["format"] != _FORMAT:
+            raise ValueError(f"{path} is not a checkpoint of this version")
         return metadata
 
-    def _unreadable(self, step: int, reason: str) -> DamagedCheckpoint:
+    def _damaged(self, step: int, reason: str) -> DamagedCheckpoint:
         others = [s for s in self.steps() if s != step]
         remedy = f"; remove it to go on from {others[-1]}" if others else ""
-        return DamagedCheckpoint(
-            f"cannot read {self.directory / str(step)}: {reason}{remedy}", reason
-        )
+        return DamagedCheckpoint(f"cannot read {self._path(step)}: {reason}{remedy}", reason)
+
+    def _path(self, step: int) -> Path:
+        return self.directory / str(step)
 
     def _named(self) -> list[int]:
-        """The steps that something is named after, ascending."""
+        """Returns the steps that folders are named after, complete or not, ascending."""
         if not self.directory.is_dir():
             return []
         return sorted(int(path.name) for path in self.directory.iterdir() if _is_step(path.name))
@@ -265,68 +290,25 @@ class Checkpoints:
         aside = self.directory / f"{step}{_DAMAGED}"
         if jax.process_index() == 0:
             shutil.rmtree(aside, ignore_errors=True)
-            (self.directory / str(step)).rename(aside)
+            self._path(step).rename(aside)
         return f"checkpoint {step} is damaged ({reason}) and set aside as {aside}"
 
-    def _remove(self, step: int) -> None:
-        # Renamed first, so that a half-removed checkpoint is never taken for one.
+    def _remove_unfinished(self) -> None:
         if jax.process_index() == 0:
-            gone = self.directory / f"{step}{_DELETED}"
-            (self.directory / str(step)).rename(gone)
-            shutil.rmtree(gone)
-
-    def _sweep(self) -> None:
-        if jax.process_index() == 0 and self.directory.is_dir():
-            for path in self.directory.iterdir():
-                step, dot, suffix = path.name.partition(".")
-                if _is_step(step) and (dot + suffix).startswith((_DELETED, _UNFINISHED)):
-                    shutil.rmtree(path)
+            for path in self.directory.glob(f"[0-9]*{_UNFINISHED}"):
+                shutil.rmtree(path)
 
 
 def _is_step(name: str) -> bool:
-    return name.isascii() and name.isdigit()
-
-
-def _is_complete(path: Path) -> bool:
-    try:
-        with _silent_orbax():
-            return bool(ocp.metadata(str(path)).custom_metadata)
-    except Exception:
-        return False
-
-
-@contextlib.contextmanager
-def _silent_orbax(*, settle: float = 0.0) -> Iterator[None]:
-    """Orbax logs a failure with the traceback of every thread; the exception says it in a line.
-
-    Writes that were on their way when one failed end later, in threads of TensorStore's, and find the
-    event loop closed: ``settle`` is how long to wait for them.
-    """
-    logger, hook = logging.getLogger("absl"), sys.unraisablehook
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-
-    def others(unraisable: Any) -> None:
-        if "Event loop is closed" not in str(unraisable.exc_value):
-            hook(unraisable)
-
-    sys.unraisablehook = others
-    try:
-        yield
-    except Exception:
-        time.sleep(settle)
-        raise
-    finally:
-        logger.setLevel(level)
-        sys.unraisablehook = hook
+    return re.fullmatch("0|[1-9][0-9]*", name) is not None
 
 
 def _as_os_error(error: Exception, path: Path) -> OSError:
-    """What stopped orbax from writing: TensorStore says the system's error number in its text."""
+    """Returns the system's error for a failed write, whose number TensorStore puts into a text."""
     if isinstance(error, OSError):
         return error
-    if found := re.search(r"os_error_code='(\d+)'", str(error)):
-        return OSError(int(found[1]), os.strerror(int(found[1])), str(path))
+    if match := re.search(r"os_error_code='(\d+)'", str(error)):
+        return OSError(int(match[1]), os.strerror(int(match[1])), str(path))
     return OSError(f"cannot write {path}: {_first_line(error)}")
 
 
@@ -335,7 +317,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config as it reads after a round trip, so that a tuple equals the list it became."""
+    """Returns the config as it reads after a round trip: a tuple becomes a list."""
     try:
         return json.loads(json.dumps(dict(config), allow_nan=False))
     except (TypeError, ValueError) as error:

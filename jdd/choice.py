@@ -18,6 +18,8 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 from jdd.validation import did_you_mean, one_of
 
 P = ParamSpec("P")
@@ -43,25 +45,31 @@ class Expression:
     arguments: tuple[tuple[str, Any], ...]
 
     def __str__(self) -> str:
-        return self._call(lambda parameter, value: value != parameter.default)
+        return self._call(lambda parameter, value: value != parameter.default, _text)
 
     def describe(self) -> str:
-        """The call with every argument that is not None, defaults included."""
-        return self._call(lambda parameter, value: value is not None)
+        """The call with every argument that is not None, defaults included, at every depth."""
+        return self._call(lambda parameter, value: value is not None, _described)
 
-    def _call(self, is_shown: Callable[[inspect.Parameter, Any], bool]) -> str:
+    def _call(
+        self, is_shown: Callable[[inspect.Parameter, Any], bool], text_of: Callable[[Any], str]
+    ) -> str:
         parameters = inspect.signature(FACTORIES[self.name]).parameters
+        values = dict(self.arguments)
+        # What stands before items of *name can only be written without its name.
+        before_items = any(p.kind is p.VAR_POSITIONAL and values[n] for n, p in parameters.items())
         parts = []
         for name, value in self.arguments:
             parameter = parameters.get(name)
             if parameter is None:  # of a group
-                parts.append(f"{name}={_text(value)}")
+                parts.append(f"{name}={text_of(value)}")
             elif parameter.kind is parameter.VAR_POSITIONAL:
-                parts += [_text(item) for item in value]
-            elif is_shown(parameter, value):
-                is_first = name == next(iter(parameters))
-                is_positional = is_first and parameter.kind is not parameter.KEYWORD_ONLY
-                parts.append(_text(value) if is_positional else f"{name}={_text(value)}")
+                parts += [text_of(item) for item in value]
+            elif parameter.kind is parameter.KEYWORD_ONLY:
+                parts += [f"{name}={text_of(value)}"] if is_shown(parameter, value) else []
+            elif before_items or is_shown(parameter, value):
+                is_positional = before_items or name == next(iter(parameters))
+                parts.append(text_of(value) if is_positional else f"{name}={text_of(value)}")
         return f"{self.name}({', '.join(parts)})"
 
 
@@ -70,10 +78,11 @@ class Choice:
     """A value of a recipe.
 
     Attributes:
-      expression: the call that made it; None where no registered factory did.
+      expression: the call that made it; None where no registered factory did. `register` sets it;
+        ``dataclasses.replace`` makes another value, which has none.
     """
 
-    expression: Expression | None = dataclasses.field(default=None, kw_only=True)
+    expression: Expression | None = dataclasses.field(default=None, init=False)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -154,13 +163,17 @@ def register(factory: Callable[P, T], name: str = "") -> Callable[P, T]:
         arguments: list[tuple[str, Any]] = []
         for key, argument in bound.arguments.items():
             is_group = signature.parameters[key].kind is inspect.Parameter.VAR_KEYWORD
+            if is_group and "choice" in argument:
+                raise ValueError(f"{name}: no group can be named 'choice'")
             arguments += argument.items() if is_group else [(key, _frozen(argument))]
         expression = Expression(name, tuple(arguments))
+        value = dataclasses.replace(value)  # the factory may return a value that others hold
         try:
             hash(expression)
         except TypeError:  # an array, for example
-            return dataclasses.replace(value, expression=None)
-        return dataclasses.replace(value, expression=expression)
+            return value
+        object.__setattr__(value, "expression", expression)
+        return value
 
     def call(*args: Any, **kwargs: Any) -> T:
         return record(args, kwargs)
@@ -173,7 +186,14 @@ def register(factory: Callable[P, T], name: str = "") -> Callable[P, T]:
 
 
 def register_function(name: str, function: Callable[..., Any]) -> None:
-    """Lets a plain function be an argument of a registered factory, saved by this name."""
+    """Lets a plain function be an argument of a registered factory, saved by this name.
+
+    Raises:
+      ValueError: if another function has this name.
+    """
+    registered = FUNCTIONS.get(name)
+    if registered is not None and registered.__module__ != function.__module__:
+        raise ValueError(f"the name {name!r} is taken by a function of {registered.__module__}")
     FUNCTIONS[name] = function
 
 
@@ -191,9 +211,9 @@ def from_json(content: Any) -> Any:
     uniform(8)
     """
     if isinstance(content, Mapping):
-        if "function" in content:
-            return FUNCTIONS[one_of("function", content["function"], FUNCTIONS)]
-        if "choice" not in content:
+        if "choice" not in content:  # an argument can have the name "function" too
+            if "function" in content:
+                return FUNCTIONS[one_of("function", content["function"], FUNCTIONS)]
             raise ValueError(f"a choice must have the entry 'choice', got {sorted(content)}")
         arguments = {name: from_json(value) for name, value in content.items() if name != "choice"}
         return _made(content["choice"], [], arguments)
@@ -217,12 +237,18 @@ def parse(text: str) -> Any:
     True
     """
     try:
-        node = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return _evaluated(_syntax_tree(text), text)
+    except (MemoryError, RecursionError):
+        raise ValueError("cannot read an expression that is nested this deeply") from None
+
+
+def _syntax_tree(text: str) -> ast.AST:
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (AttributeError, SyntaxError, ValueError):  # no text, no expression, a null byte
         raise ValueError(
             f"cannot read {text!r}: write NAME or NAME(ARGUMENT, NAME=VALUE)"
         ) from None
-    return _evaluated(node, text)
 
 
 def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
@@ -235,17 +261,37 @@ def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
             raise ValueError(
                 f"{name} has no argument {key!r}{did_you_mean(key, parameters)} (allowed: {allowed})"
             )
-    for key, parameter in parameters.items():
-        if parameter.kind is parameter.VAR_POSITIONAL and key in kwargs:
-            args = [*args, *kwargs.pop(key)]
+    signature = inspect.signature(factory)
     try:
-        inspect.signature(factory).bind(*args, **kwargs)
+        args, kwargs = _with_variadic(signature, args, kwargs)
+        signature.bind(*args, **kwargs)
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from None
     try:
         return factory(*args, **kwargs)
     except (TypeError, AttributeError) as error:  # an argument of another type
         raise ValueError(f"{name}: {error}") from None
+
+
+def _with_variadic(
+    signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments with those of ``*name`` in their place, where they came by that name."""
+    names = [key for key, p in signature.parameters.items() if p.kind is p.VAR_POSITIONAL]
+    if not names or names[0] not in kwargs:
+        return args, kwargs
+    kwargs = dict(kwargs)
+    items = kwargs.pop(names[0])
+    if not isinstance(items, tuple):
+        raise TypeError(f"{names[0]} must be a list, got {items!r}")
+    bound = signature.bind_partial(*args, **kwargs)
+    bound.apply_defaults()
+    before = list(signature.parameters)[: list(signature.parameters).index(names[0])]
+    for key in before:
+        if key not in bound.arguments:
+            raise TypeError(f"missing a required argument: {key!r}")
+        kwargs.pop(key, None)
+    return [*(bound.arguments[key] for key in before), *bound.arguments[names[0]], *items], kwargs
 
 
 def _evaluated(node: ast.AST, text: str) -> Any:
@@ -260,6 +306,11 @@ def _evaluated(node: ast.AST, text: str) -> Any:
             name = ast.unparse(node)
             return FUNCTIONS[name] if name in FUNCTIONS else _made(name, [], {})
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+            names = [keyword.arg for keyword in keywords]
+            if None in names or len(set(names)) < len(names):
+                raise ValueError(
+                    f"cannot read {ast.unparse(node)!r}: name each argument once, without **"
+                )
             values = [_evaluated(arg, text) for arg in args]
             return _made(name, values, {str(k.arg): _evaluated(k.value, text) for k in keywords})
     raise ValueError(
@@ -291,13 +342,20 @@ def _to_json(value: Any, where: str) -> Any:
 def _frozen(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
-    return value
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def _text(value: Any) -> str:
+def _described(value: Any) -> str:
+    return _text(value, lambda choice: choice.describe())
+
+
+def _text(value: Any, text_of: Callable[[Choice], str] = repr) -> str:
     if isinstance(value, tuple):
-        return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
-    if callable(value) and not isinstance(value, Choice):
+        items = ", ".join(_text(item, text_of) for item in value)
+        return f"({items}{',' if len(value) == 1 else ''})"
+    if isinstance(value, Choice):
+        return text_of(value)
+    if callable(value):
         return next(
             (name for name, function in FUNCTIONS.items() if function is value), repr(value)
         )

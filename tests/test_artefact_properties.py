@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from jdd.artefact import Augmentation, DistilledSet, Metadata
+from jdd.artefact import DistilledSet, Metadata
+from jdd.evaluate import PROTOCOLS
+from jdd.synthetic import Parametrisation, pixels
+from tests.parametrisations import mosaic, tinted
 
 properties = settings(max_examples=40, deadline=None)
 texts = st.text(max_size=8)
@@ -25,25 +29,30 @@ json_values = st.recursive(
     max_leaves=6,
 )
 mappings = st.dictionaries(texts, json_values, max_size=3)
+protocols = st.sampled_from([protocol.to_json() for protocol in PROTOCOLS.values()])
 finite: dict[str, Any] = {"allow_nan": False, "allow_infinity": False}
+# Of each parametrisation the arrays that hold no images, by name, with their shape for some channels.
+FURTHER = {"tinted": ("tints", lambda channels: (2, channels))}
+CHOICES = {"pixels": pixels, "mosaic": mosaic(2), "tinted": tinted(2)}
 
 
 @st.composite
-def metadata(draw: Any, classes: int, ipc: int, channels: int) -> Metadata:
+def metadata(draw: Any, synthetic: Parametrisation, classes: int, channels: int) -> Metadata:
     several: dict[str, Any] = {"min_size": channels, "max_size": channels}
+    spaces = ["normalised", "raw01"] if synthetic == pixels else [synthetic.space]
     return Metadata(
         method=draw(texts),
         dataset=draw(texts),
         class_names=tuple(draw(st.lists(texts, min_size=classes, max_size=classes, unique=True))),
-        ipc=ipc,
-        space=draw(st.sampled_from(["normalised", "raw01"])),
+        ipc=draw(st.integers(1, 2)),
+        space=draw(st.sampled_from(spaces)),
         mean=tuple(draw(st.lists(st.floats(**finite), **several))),
         std=tuple(draw(st.lists(st.floats(min_value=1e-300, **finite), **several))),
-        augmentation=draw(st.none() | st.builds(Augmentation, st.text(min_size=1), texts)),
-        protocol=draw(texts),
-        recipe=draw(mappings),
-        learned_lr=draw(st.none() | st.floats(min_value=1e-300, **finite)),
-        options=draw(mappings),
+        synthetic=synthetic.to_json(),
+        decode=draw(texts),
+        protocol=draw(mappings | protocols),
+        learning_rate=draw(st.none() | st.floats(min_value=1e-300, **finite)),
+        configuration=draw(mappings),
         seed=draw(st.none() | st.integers()),
         results=draw(mappings),
     )
@@ -51,32 +60,28 @@ def metadata(draw: Any, classes: int, ipc: int, channels: int) -> Metadata:
 
 @st.composite
 def sets(draw: Any) -> DistilledSet:
-    classes, ipc = draw(st.integers(1, 3)), draw(st.integers(1, 2))
-    sides = draw(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)))
-    count = classes * ipc
+    name = draw(st.sampled_from(sorted(CHOICES)))
+    synthetic, unit = CHOICES[name], 2 if name == "mosaic" else 1
+    classes, channels = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    about = draw(metadata(synthetic, classes, channels))
+    sides = [unit * draw(st.integers(1, 2)) for _ in range(2)]
+    # The product of image and tint stays finite.
     floats = st.floats(width=32, **finite)
-    hard = st.permutations([label for label in range(classes) for _ in range(ipc)]).map(np.array)
+    bounded = floats if name == "pixels" else st.floats(-1e3, 1e3, width=32)
+    shape = (classes, about.ipc, *sides, channels)
+    stored = {"images": draw(arrays.arrays(np.float32, shape, elements=bounded))}
+    if name in FURTHER:
+        further, shape_of = FURTHER[name]
+        stored[further] = draw(arrays.arrays(np.float32, shape_of(channels), elements=bounded))
+    count = classes * about.ipc * synthetic.tiles
+    hard = np.repeat(np.arange(classes), count // classes)
     soft = arrays.arrays(np.float32, (count, classes), elements=floats)
-    kinds = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_])
-    further = kinds.flatmap(
-        lambda kind: arrays.arrays(
-            kind,
-            arrays.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3),
-            elements=finite if np.issubdtype(kind, np.floating) else None,
-        )
-    )
-    names = texts.filter(lambda name: name not in ("images", "labels", "__metadata__"))
-    return DistilledSet(
-        draw(arrays.arrays(np.float32, (count, *sides), elements=floats)),
-        draw(hard | soft),
-        draw(metadata(classes, ipc, sides[-1])),
-        draw(st.dictionaries(names, further, max_size=2)),
-    )
+    return DistilledSet(stored, draw(st.just(hard) | soft), about)
 
 
 def same(a: DistilledSet, b: DistilledSet) -> bool:
     def content(x: DistilledSet) -> dict[str, Any]:
-        held = {**x.tensors, "images": x.images, "labels": x.labels}
+        held = {**x.stored, "": x.labels, "decoded": x.images}
         return {name: (v.dtype, v.shape, v.tobytes()) for name, v in held.items()}
 
     return a.metadata == b.metadata and content(a) == content(b)
@@ -93,6 +98,24 @@ def test_what_is_saved_is_loaded(distilled: DistilledSet) -> None:
         again = loaded.save(f"{folder}/b.safetensors")
         assert again.read_bytes() == path.read_bytes()
         assert again.with_suffix(".json").read_bytes() == path.with_suffix(".json").read_bytes()
+        # Whatever the metadata holds, people can read it.
+        assert all(isinstance(text, str) for text in loaded.describe().values())
+
+
+@properties
+@given(distilled=sets(), data=st.data())
+def test_images_in_any_order_are_kept_with_their_labels(
+    distilled: DistilledSet, data: st.DataObject
+) -> None:
+    ipc = len(distilled.labels) // distilled.num_classes
+    labels = np.repeat(np.arange(distilled.num_classes), ipc)
+    about = dataclasses.replace(distilled.metadata, synthetic=pixels.to_json(), ipc=ipc)
+    images = distilled.images if distilled.variants == 1 else distilled.images[:, 0]
+    order = np.array(data.draw(st.permutations(range(len(images)))))
+    shuffled = DistilledSet.from_images(images[order], labels[order], about)
+    for label in range(distilled.num_classes):
+        before = {x.tobytes() for x in images[labels == label]}
+        assert {x.tobytes() for x in shuffled.images[shuffled.labels == label]} == before
 
 
 @properties

@@ -1,4 +1,4 @@
-"""A run that was stopped, killed and resumed is the run that was not, bit for bit."""
+"""A run that was stopped, killed and resumed ends with the same bits as one that was not."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jdd.cli.commands import Dc
+from jdd.cli.experiment import prepare
+from jdd.cli.run_directory import RunDirectory
 
 from jdd.checkpoint import Checkpoints
 from jdd.cli import main
-from jdd.cli.commands import Dc
-from jdd.cli.experiment import prepare
 from jdd.cli.options import DataOptions, LoopOptions, MatchOptions, NetworkOptions, ReportOptions
-from jdd.cli.run_directory import RunDirectory
 from jdd.runs import loop
 
-# Two updates per network: the network, trained in between, is a part of the state.
 CACHE = "JAX_COMPILATION_CACHE_DIR"
+# Two updates per network, so that the network, which is trained in between, is a part of the state.
 OPTIONS = (
     "--classes 0 1 --ipc 2 --width 4 --depth 1 --real-batch 8 --networks 5 --updates 2 "
     "--net-epochs 1 --eval-networks 2 --eval-epochs 1 --eval-every 3 --whole no --seed 5"
@@ -36,7 +36,7 @@ COMMAND = Dc(
 
 
 class Killed(BaseException):
-    """The power went out."""
+    """Ends a run at once, as a power cut would."""
 
 
 def distill(out, *more):
@@ -61,7 +61,7 @@ def without_seconds(record):
 
 
 def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
-    # Somebody has decided about the cache, so that the command line does not.
+    # The command line sets up no cache of its own if this variable is set.
     monkeypatch.setenv(CACHE, os.environ.get(CACHE, str(tmp_path / "jax")))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert distill(whole) == 0
@@ -69,7 +69,7 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
     append, stops = RunDirectory.append, []
 
     def at(step, kind, action):
-        """Does something when the first record of this kind and step is written."""
+        """Calls ``action`` after the first record of this kind at this step or later."""
 
         def patched(self, record):
             append(self, record)
@@ -85,18 +85,18 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         loop.Pace, "next", lambda self, limit, next=loop.Pace.next: next(self, min(limit, 2))
     )
-    # Killed before there is any checkpoint: it begins again.
+    # Killed before the first checkpoint: the next start begins again.
     at(1, "loss", kill)
     with pytest.raises(Killed):
         distill(parts)
     assert Checkpoints(parts / "checkpoints").latest() is None
-    # A keypress: the dispatch ends, the state is saved, the line says how to go on.
+    # A keypress: the dispatch ends, the state is saved, and the last line names the command to go on with.
     at(3, "loss", lambda: signal.raise_signal(signal.SIGINT))
     capsys.readouterr()
     assert distill(parts, "--resume") == 130
     last = capsys.readouterr().err.splitlines()[-1]
     assert "stopped at update 3 of 10" in last and last.endswith(f"--out {parts} --resume")
-    # Killed after a dispatch that no checkpoint has seen.
+    # Killed after a dispatch, before its checkpoint.
     at(4, "loss", kill)
     with pytest.raises(Killed):
         distill(parts, "--resume")
@@ -104,7 +104,7 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
     assert Checkpoints(parts / "checkpoints").latest() == 3
     with open(parts / "metrics.jsonl", "a") as file:
         file.write('{"step": 4, "acc')
-    # Killed when the evaluation on the way was just written: it is not done twice.
+    # Killed just after an evaluation was recorded: it is not done again.
     at(6, "accuracy", kill)
     with pytest.raises(Killed):
         distill(parts, "--resume")
@@ -122,8 +122,8 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
     for a, b in zip(leaves(parts, state), leaves(whole, state), strict=True):
         np.testing.assert_array_equal(a, b)
 
-    found, expected = ([r for r in records(out) if "score" in r] for out in (parts, whole))
-    assert list(map(without_seconds, found)) == list(map(without_seconds, expected))
+    scores, expected = ([r for r in records(out) if "score" in r] for out in (parts, whole))
+    assert list(map(without_seconds, scores)) == list(map(without_seconds, expected))
     steps = [record["step"] for record in records(parts)]
     assert steps == sorted(steps)
     losses = [record for record in records(parts) if "loss" in record]
@@ -140,13 +140,13 @@ def test_the_state_does_not_depend_on_the_dispatches():
         state = experiment.method.init(jax.random.key(1), experiment.train)
         losses = []
         for n in counts:
-            state, found = program(state, experiment.train, n)
-            losses += np.asarray(found)[:n].tolist()
+            state, more = program(state, experiment.train, n)
+            losses += np.asarray(more)[:n].tolist()
         images, _ = experiment.method.decode(state)
         return np.asarray(images), losses
 
     images, losses = run(7)
     for counts in ([1] * 7, [3, 4]):
-        found, found_losses = run(*counts)
-        np.testing.assert_array_equal(found, images)
-        assert found_losses == losses
+        other_images, other_losses = run(*counts)
+        np.testing.assert_array_equal(other_images, images)
+        assert other_losses == losses

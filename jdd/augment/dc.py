@@ -141,7 +141,8 @@ def shifted_crop(x: Array, offset: Array, fill: Array, *, pad: int) -> Array:
     source = jnp.arange(side) + offset[:, None] - pad
     inside = (source >= 0) & (source < side)
     around = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    cut = lax.dynamic_slice(around, (0, offset[0], offset[1], 0), x.shape)
+    zero = jnp.zeros((), offset.dtype)
+    cut = lax.dynamic_slice(around, (zero, offset[0], offset[1], zero), x.shape)
     return jnp.where((inside[0][:, None] & inside[1][None, :])[..., None], cut, fill)
 
 

@@ -153,7 +153,7 @@ def dsa(
     # One call for all numbers: each call of the generator is half a second of compilation on a CPU.
     shape = _draws(images, siamese)
     u = jax.random.uniform(key, (1 + math.prod(shape),), jnp.float32)
-    return _any_of(names, ratios)(integer(u[0], len(names)), u[1:].reshape(shape), images)
+    return any_of(names, ratios)(integer(u[0], len(names)), u[1:].reshape(shape), images)
 
 
 @functools.partial(jax.jit, static_argnames=("strategy", "siamese", "ratios"))
@@ -171,7 +171,7 @@ def dsa_all(
     names = parse_strategy(strategy)
     u = jax.random.uniform(key, (len(names), *_draws(images, siamese)), jnp.float32)
     for i, name in enumerate(names):
-        images = _apply(name, ratios, u[i], images)
+        images = apply_op(name, ratios, u[i], images)
     return images
 
 
@@ -179,10 +179,12 @@ def _draws(images: Array, siamese: bool) -> tuple[int, ...]:
     return (3,) if siamese else (3, images.shape[0])
 
 
-def _apply(name: str, ratios: DSARatios, u: Array, x: Array) -> Array:
+def apply_op(name: str, ratios: DSARatios, u: Array, x: Array) -> Array:
+    """The op ``name`` with the arguments that uniform draws ``u`` give it (`parameters`)."""
     return getattr(ops, name)(x, **parameters(name, u, x.shape[1], ratios))
 
 
 @functools.cache
-def _any_of(names: tuple[str, ...], ratios: DSARatios) -> Callable[[Array, Array, Array], Array]:
-    return affine_switch([functools.partial(_apply, name, ratios) for name in names])
+def any_of(names: tuple[str, ...], ratios: DSARatios) -> Callable[[Array, Array, Array], Array]:
+    """``(index, u, x) -> x``: the op of this index, with the arguments that ``u`` gives it."""
+    return affine_switch([functools.partial(apply_op, name, ratios) for name in names])

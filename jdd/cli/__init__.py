@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -20,6 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     With JDD_TRACEBACK=1 in the environment, errors are printed with their traceback.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal's encoding lacks is replaced, and stops nothing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         _import_extensions()
         from jdd.cli.parse import parse

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jdd import artefact as artefact  # registers from_set
 from jdd import choice, nn
 from jdd.cli.errors import UsageError, naming, naming_if_mentioned
 from jdd.cli.options import Evaluate, NetworkOptions, PlanOptions, RecipeOptions

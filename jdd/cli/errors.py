@@ -17,7 +17,7 @@ class UsageError(Exception):
 def naming(*options: str) -> Iterator[None]:
     """Turns a ``ValueError``, or an ``OSError``, into a ``UsageError`` that names the option.
 
-    Of several options it names those that the message mentions; all of them if it mentions none.
+    Of several options it names those that the message mentions; the first if it mentions none.
 
     >>> with naming("--width", "--depth"):
     ...     raise ValueError("depth must be at least 1, got 0")
@@ -30,7 +30,7 @@ def naming(*options: str) -> Iterator[None]:
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
         mentioned = [option for option in options if _mentions(message, option)]
-        raise UsageError(f"{message} (option {', '.join(mentioned or options)})") from error
+        raise UsageError(f"{message} (option {', '.join(mentioned or options[:1])})") from error
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from jdd.artefact import DistilledSet, versions
 from jdd.atomic_write import write_atomically
 from jdd.cli import report
 from jdd.cli.configure import chosen, network_flags
-from jdd.cli.errors import naming, naming_if_mentioned, require, warnings_as_lines
+from jdd.cli.errors import naming, require, warnings_as_lines
 from jdd.cli.options import Evaluate
 from jdd.cli.places import new_file, set_file
 from jdd.configuration import DataChoice
@@ -306,7 +306,7 @@ def _setting(
         networks = nn.parse_networks(names, trained=trained, **chosen(command))
     with naming("--eval-epochs"):
         protocol = protocol.with_epochs(command.eval_epochs)
-    with naming_if_mentioned("--data", "--data-dir", "--classes", "--test-share"):
+    with naming("--data", "--data-dir", "--classes", "--test-share"):
         with warnings_as_lines():
             dataset = load_dataset(
                 data.name,

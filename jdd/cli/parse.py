@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import inspect
 import io
+import itertools
 import os
 import shutil
 import sys
@@ -93,6 +94,10 @@ def parse(arguments: Sequence[str]) -> Any:
 
 def _parse_distill(arguments: Sequence[str]) -> Any:
     if any(word == "--config" or word.startswith("--config=") for word in arguments):
+        if arguments[0] and not arguments[0].startswith("-"):
+            raise UsageError(
+                f"the method is in the config.json: write jdd distill --config FILE without {arguments[0]}"
+            )
         return _read(options.Repeat, "distill", arguments)
     from jdd.methods import PRESETS
 
@@ -196,8 +201,11 @@ def _read(record: type, command: str, arguments: Sequence[str]) -> Any:
 
 def _plain(text: str) -> str:
     """The content of the box that tyro draws around a message, as one line."""
-    lines = (line.strip("╭╮╰╯│─ -") for line in text.splitlines())
-    return ": ".join(line for line in lines if line) or "the arguments cannot be read"
+    lines = [line.strip("╭╮╰╯│─ ") for line in text.splitlines()]
+    # The first line is the title of the box; what follows a rule is help for the option.
+    content = [line for line in lines[1:] if line.strip("-")]
+    message = " ".join(itertools.takewhile(lambda line: not line.startswith("For full"), content))
+    return message or "the arguments cannot be read"
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +16,8 @@ from jdd.runs.scores import Score
 
 def console() -> Console:
     """Stdout; wide enough for a table where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    width = max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 100
+    return Console(width=width, highlight=False)
 
 
 def facts(out: Console, entries: Mapping[str, str]) -> None:

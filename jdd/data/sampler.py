@@ -20,8 +20,7 @@ class View(NamedTuple):
     """What a sampler sees of a run.
 
     Attributes:
-      network: ``network(params, images) -> Output`` of the current network; the first of them where an
-        update has several.
+      network: ``network(params, images) -> Output`` of the current network, of several the first.
       params: its parameters.
       update_of_run: int32, updates of the synthetic set before this one.
       update_of_network: int32, updates on the current network before this one.

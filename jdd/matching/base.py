@@ -147,6 +147,31 @@ def value_of(stage: Stage, value: Value, context: Context) -> Value:
     return stage.apply(value, stage.init(init_key), context)[0]
 
 
+def check_stages(name: str, *stages: Any) -> None:
+    """Raises a ``ValueError`` where a combinator receives something else in place of a stage.
+
+    >>> check_stages("chain", 3)
+    Traceback (most recent call last):
+        ...
+    ValueError: chain needs stages, got 3
+    """
+    for stage in stages:
+        if not isinstance(stage, Stage):
+            raise ValueError(f"{name} needs stages, got {stage!r}")
+
+
+def check_function(name: str, function: Any) -> None:
+    """Raises a ``ValueError`` where a stage receives something else in place of a function.
+
+    >>> check_function("distance", 3)
+    Traceback (most recent call last):
+        ...
+    ValueError: distance needs a function, got 3
+    """
+    if not callable(function):
+        raise ValueError(f"{name} needs a function, got {function!r}")
+
+
 def is_scalar(value: Any) -> bool:
     """Whether a value (or its shape) is one number, that is: an objective is complete."""
     leaves = jax.tree.leaves(value)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import jax
 from jax import Array
 
 from jdd.choice import Choice, register
-from jdd.matching.base import Context, Stage, is_scalar
+from jdd.matching.base import Context, Stage, check_stages, is_scalar
 from jdd.streaming import Over, check_over, summed
 
 StepFunction = Callable[[Any], Any]
@@ -38,7 +39,7 @@ def chain(*stages: Stage) -> Stage:
       *stages: at least one.
 
     Raises:
-      ValueError: if there is no stage.
+      ValueError: if there is no stage, or something else in place of one.
 
     >>> from jdd.matching import stateless, value_of
     >>> inc = stateless(lambda value, context: value + 1)
@@ -65,7 +66,8 @@ def add(*stages: Stage) -> Stage:
       *stages: at least one.
 
     Raises:
-      ValueError: if there is no stage, or (when applied) if one does not end in a scalar.
+      ValueError: if there is no stage, or something else in place of one; when applied, if one does not
+        end in a scalar.
 
     >>> from jdd.matching import stateless, value_of
     >>> one = stateless(lambda value, context: value * 1.0)
@@ -97,7 +99,8 @@ def scale(factor: float | StepFunction, stage: Stage) -> Stage:
       stage: ends in a scalar.
 
     Raises:
-      ValueError: when applied, if the stage does not end in a scalar.
+      ValueError: for something else in place of the factor or the stage; when applied, if the stage does
+        not end in a scalar.
 
     >>> import optax
     >>> from jdd.matching import stateless, value_of
@@ -105,6 +108,9 @@ def scale(factor: float | StepFunction, stage: Stage) -> Stage:
     >>> print(value_of(ramp, 2.0, Context(lambda p, x: x, {}, jax.random.key(0), step=5)))
     1.0
     """
+    check_stages("scale", stage)
+    if not callable(factor) and not isinstance(factor, Real | Array):
+        raise ValueError(f"scale needs a number or a function of the step, got {factor!r}")
 
     def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
         value, state = stage.apply(value, state, context)
@@ -126,7 +132,7 @@ def switch(index: StepFunction, *stages: Stage) -> Stage:
       *stages: at least one; all must return values of the same shapes.
 
     Raises:
-      ValueError: if there is no stage.
+      ValueError: if there is no stage, or something else in place of one or of the schedule.
 
     >>> from jdd.matching import stateless, value_of
     >>> late = switch(
@@ -135,6 +141,8 @@ def switch(index: StepFunction, *stages: Stage) -> Stage:
     >>> print(value_of(late, 2.0, Context(lambda p, x: x, {}, jax.random.key(0), step=10)))
     -2.0
     """
+    if not callable(index):
+        raise ValueError(f"switch needs a function of the step first, got {index!r}")
     _at_least_one("switch", stages)
 
     def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
@@ -177,6 +185,7 @@ def over_networks(stage: Stage, *, over: Over = None) -> Stage:
     4.0
     """
     check_over("over", over)
+    check_stages("over_networks", stage)
     # The key is made inside: composing an objective starts no backend.
     if jax.tree.leaves(jax.eval_shape(lambda: stage.init(jax.random.key(0)))):
         raise ValueError("over_networks needs a stage without state")
@@ -210,6 +219,7 @@ def when_coupled(coupled: Stage, independent: Stage) -> Stage:
     >>> print(value_of(stage, 2.0, Context(lambda p, x: x, {}, jax.random.key(0))))
     2.0
     """
+    check_stages("when_coupled", coupled, independent)
 
     def init(key: Array) -> tuple[Any, Any]:
         return coupled.init(jax.random.fold_in(key, 0)), independent.init(
@@ -235,3 +245,4 @@ def _init_all(stages: tuple[Stage, ...]) -> Callable[[Array], tuple[Any, ...]]:
 def _at_least_one(name: str, stages: tuple[Stage, ...]) -> None:
     if not stages:
         raise ValueError(f"{name} needs at least one stage")
+    check_stages(name, *stages)

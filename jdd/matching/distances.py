@@ -9,9 +9,10 @@ from jax import Array
 
 from jdd import losses
 from jdd.choice import register, register_function
-from jdd.matching.base import Stage, stateless
+from jdd.matching.base import Stage, check_function, stateless
 
 register_function("losses.absolute_error", losses.absolute_error)
+register_function("losses.mean_absolute_error", losses.mean_absolute_error)
 register_function("losses.squared_error", losses.squared_error)
 
 
@@ -19,12 +20,16 @@ register_function("losses.squared_error", losses.squared_error)
 def distance(function: Callable[[Any, Any], Array]) -> Stage:
     """Any ``function(synthetic, real) -> scalar`` as a stage.
 
+    Raises:
+      ValueError: for what is no function.
+
     >>> import jax
     >>> from jdd.matching import Context, Pair, value_of
     >>> stage = distance(lambda a, b: abs(a - b))
     >>> value_of(stage, Pair(1.0, 3.0), Context(lambda p, x: x, {}, jax.random.key(0)))
     2.0
     """
+    check_function("distance", function)
     return stateless(lambda pair, context: function(pair.synthetic, pair.real))
 
 
@@ -44,3 +49,15 @@ def flat_cosine(*, eps: float = 1e-6) -> Stage:
 def squared_error() -> Stage:
     """``losses.squared_error`` (DC's "mse") as a stage on a pair of pytrees."""
     return distance(losses.squared_error)
+
+
+@register
+def absolute_error() -> Stage:
+    """``losses.absolute_error`` (IDC's "l1") as a stage on a pair of pytrees."""
+    return distance(losses.absolute_error)
+
+
+@register
+def mean_absolute_error() -> Stage:
+    """``losses.mean_absolute_error`` (IDC's "l1_mean") as a stage on a pair of pytrees."""
+    return distance(losses.mean_absolute_error)

@@ -156,5 +156,5 @@ def _streamed(function: Any, images: Array, micro_batch: int) -> Array:
         raise ValueError("cannot embed an empty batch")
     if n <= micro_batch:
         return function(images)
-    embedded = lax.map(function, parts_of(images, jnp.ones(n), micro_batch)[0])
+    embedded = lax.map(function, parts_of(images, jnp.ones(n, images.dtype), micro_batch)[0])
     return embedded.reshape(-1, embedded.shape[-1])[:n]

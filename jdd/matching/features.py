@@ -168,7 +168,11 @@ def _streamed(
     n = batch.images.shape[0]
     if n < 1:
         raise ValueError("an empty batch has no features")
-    weights = jnp.ones(n) if batch.weights is None else batch.weights
+    weights = (
+        jnp.ones(n, jnp.result_type(batch.images, jnp.float32))
+        if batch.weights is None
+        else batch.weights
+    )
     if n <= micro_batch:
         sums, embedding = part(batch.images, weights)
     else:

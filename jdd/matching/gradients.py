@@ -12,7 +12,7 @@ from jax import Array, lax
 from jdd import losses
 from jdd.choice import register, register_function
 from jdd.data.batch import Batch
-from jdd.matching.base import Context, Pair, Stage, stateless
+from jdd.matching.base import Context, Pair, Stage, check_function, stateless
 from jdd.streaming import MicroBatches, parts_of, varying_as
 
 Loss = Callable[[Array, Array], Array]
@@ -46,7 +46,7 @@ def gradients(
       A stage from ``Pair(Batch, Batch)`` to a pair of pytrees like ``context.params``.
 
     Raises:
-      ValueError: if a micro-batch is below 1, or (when applied) a batch is empty.
+      ValueError: if a micro-batch is below 1 or the loss no function, or (when applied) a batch is empty.
 
     Reference: Zhao, Mopuri, Bilen, ICLR 2021; the streaming is ours.
 
@@ -57,6 +57,7 @@ def gradients(
     [[-0.5  0.5]
      [-0.5  0.5]]
     """
+    check_function("gradients", loss)
     micro_batches = MicroBatches.checked(real_micro_batch, synthetic_micro_batch)
 
     def apply(pair: Pair, context: Context) -> Pair:
@@ -102,7 +103,11 @@ def streamed_value_and_gradient(
     n = batch.images.shape[0]
     if n < 1:
         raise ValueError("cannot take the gradient of an empty batch")
-    weights = jnp.ones(n) if batch.weights is None else batch.weights
+    weights = (
+        jnp.ones(n, jnp.result_type(batch.images, jnp.float32))
+        if batch.weights is None
+        else batch.weights
+    )
     weights = weights / jnp.sum(weights)
 
     def part(samples: tuple[tuple[Array, Array], Array]) -> tuple[Array, Any]:

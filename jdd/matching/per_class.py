@@ -13,7 +13,7 @@ from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
 from jdd.choice import register
 from jdd.data.batch import Batch
-from jdd.matching.base import Context, Pair, Stage, is_scalar
+from jdd.matching.base import Context, Pair, Stage, check_stages, is_scalar
 from jdd.streaming import Over, check_over, mapped, mapped_and_summed, summed
 
 
@@ -209,6 +209,7 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
 
 def _check(name: str, stage: Stage, over_classes: Over) -> None:
     check_over("over_classes", over_classes)
+    check_stages(name, stage)
     # The key is made inside: composing an objective starts no backend.
     if jax.tree.leaves(jax.eval_shape(lambda: stage.init(jax.random.key(0)))):
         raise ValueError(f"{name} needs a stage without state: put the stateful stage behind it")

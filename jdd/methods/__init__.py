@@ -21,6 +21,7 @@ from jdd.methods.objectives import after_warm_up as after_warm_up
 from jdd.methods.objectives import class_embeddings as class_embeddings
 from jdd.methods.objectives import class_gradients as class_gradients
 from jdd.methods.objectives import collective_gradients as collective_gradients
+from jdd.methods.objectives import convolution_gradients as convolution_gradients
 from jdd.methods.objectives import layer_features as layer_features
 from jdd.methods.objectives import warmed_up_gradients as warmed_up_gradients
 from jdd.methods.optimizers import Decay as Decay

@@ -13,7 +13,7 @@ from jax import Array, lax
 
 from jdd.data import ClassTable, Data, View
 from jdd.data.sampler import check_draw
-from jdd.matching import RESERVED_FOLD, Context, Pair
+from jdd.matching import RESERVED_FOLD, Context, Pair, over_networks
 from jdd.matching.base import is_scalar
 from jdd.methods.descend import descend
 from jdd.methods.method import Method, Metrics, State
@@ -58,12 +58,19 @@ def build(recipe: Recipe, model: Model) -> Method:
                 "networks_per_update above 1 needs updates of 1: several networks are never trained, "
                 f"got {recipe.networks_per_update} and {recipe.updates}"
             )
+        if recipe.motion.moves_after_last:
+            raise ValueError(
+                f"networks_per_update above 1 needs a motion that never trains, got {recipe.motion}"
+            )
         model = stacked(model, recipe.networks_per_update)
+        averaged = dataclasses.replace(recipe, objective=over_networks(recipe.objective))
+    else:
+        averaged = recipe
     return Method(
         recipe,
         model,
-        functools.partial(_init, recipe, model, single),
-        functools.partial(_step, recipe, model),
+        functools.partial(_init, averaged, model, single),
+        functools.partial(_step, averaged, model),
         lambda state: all_variants(recipe.synthetic, state.synthetic, state.statistics),
         functools.partial(_summary, recipe),
     )
@@ -162,8 +169,10 @@ def _updated(
         augment=recipe.augment,
         over_classes=recipe.over_classes,
     )
-    seen = _first_network(recipe, function, params)
-    view = View(*seen, state.updates, update, coupled)
+    of_view = (function, params)
+    if recipe.networks_per_update > 1:
+        of_view = jax.tree.map(lambda leaf: leaf[0], of_view)
+    view = View(of_view[0], of_view[1], state.updates, update, coupled)
     real, sampler_state = recipe.sampler.draw(draw_key, state.sampler, table, view)
     check_draw(real, table)
 
@@ -194,13 +203,6 @@ def _updated(
         network=net,
         loss=value.astype(state.loss.dtype),
     )
-
-
-def _first_network(recipe: Recipe, function: Any, params: Any) -> tuple[Any, Any]:
-    """The network that a sampler sees: the first one where an update has several."""
-    if recipe.networks_per_update == 1:
-        return function, params
-    return jax.tree.map(lambda x: x[0], (function, params))
 
 
 def _moved(recipe: Recipe, key: Array, net: Net, round: Round) -> Net:

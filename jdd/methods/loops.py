@@ -26,11 +26,11 @@ class Advance:
         """n steps in one dispatch; the first n losses count. The state is donated."""
         if isinstance(n, int | np.integer) and not 0 <= n <= self.most:
             raise ValueError(f"this program takes 0 to {self.most} steps at a time, got {n}")
-        return self.program(state, data, n)
+        return self.program(state, data, jnp.int32(n))  # one type, so that one program is compiled
 
     def lower(self, state: State, data: Data, n: Array | int) -> Any:
         """The lowered program; ``compile().memory_analysis()`` gives the memory it needs."""
-        return self.program.lower(state, data, n)
+        return self.program.lower(state, data, jnp.int32(n))
 
 
 def advance(method: Method, most: int) -> Advance:

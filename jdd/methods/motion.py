@@ -143,6 +143,7 @@ def on_synthetic(
     at_least("epochs", epochs, 0)
     sgd = SGD(learning_rate, momentum, batch_size=batch_size)
     sgd.check()
+    check_augment(augment)
 
     def move(key: Array, net: Net, round: Round) -> Net:
         batch = round.synthetic()
@@ -199,6 +200,7 @@ def on_real(
     at_least("first_images", first_images, 0)
     sgd = SGD(learning_rate, momentum, weight_decay, batch_size)
     sgd.check()
+    check_augment(augment)
 
     def train(
         state: TrainingState, place: Place, model: Model, table: ClassTable, images: int, aug: Any
@@ -224,6 +226,18 @@ def on_real(
         return net._replace(variables=state.variables, rest=(state.optimizer, place))
 
     return Motion(begin, move)
+
+
+def check_augment(augment: Any) -> None:
+    """Raises a ``ValueError`` for what is neither an augmentation nor None.
+
+    >>> check_augment("crop")
+    Traceback (most recent call last):
+        ...
+    ValueError: augment must be of kind Augmentation or None, got 'crop'
+    """
+    if augment is not None and not isinstance(augment, Augmentation):
+        raise ValueError(f"augment must be of kind Augmentation or None, got {augment!r}")
 
 
 def _if_any(augment: Augmentation | None) -> Augmentation | None:

@@ -18,6 +18,7 @@ from jdd.matching import (
     batch_mean,
     chain,
     collective,
+    convolutions_only,
     discrimination,
     each_against_all,
     embeddings,
@@ -32,6 +33,7 @@ from jdd.matching import (
     siamese,
     squared_error,
     switch,
+    synthetic_at_most,
     when_coupled,
 )
 from jdd.validation import at_least
@@ -67,6 +69,37 @@ def class_gradients(distance: Stage | None = None, *, strategy: str | None = Non
     0.0
     """
     return per_class(chain(siamese(strategy), gradients(), distance or layerwise_cosine()))
+
+
+@register
+def convolution_gradients(
+    distance: Stage | None = None, *, at_most: int = 128, strategy: str | None = None
+) -> Stage:
+    r"""Sum over classes of the distance between gradients of the convolution kernels alone (IDC).
+
+    .. math:: \sum_c D\big(\nabla_{\text{kernels}}\, \ell(A_{\omega_c}(S_c)),
+              \nabla_{\text{kernels}}\, \ell(A_{\omega_c}(R_c))\big)
+
+    Args:
+      distance: a stage on a pair of gradients; None for the squared error.
+      at_most: synthetic images of a class that an update matches, drawn at random where there are more.
+      strategy: as in `class_gradients`.
+
+    Returns:
+      A stage on a pair of class-stacked batches that ends in a scalar. It needs a network with
+      convolutions.
+
+    Raises:
+      ValueError: if at_most is below 1, or the strategy names an unknown op.
+
+    Reference: Kim et al., ICML 2022, https://arxiv.org/abs/2205.14959.
+
+    >>> from jdd.matching import absolute_error
+    >>> convolution_gradients(absolute_error())
+    convolution_gradients(absolute_error())
+    """
+    stages = (siamese(strategy), gradients(), convolutions_only(), distance or squared_error())
+    return per_class(chain(synthetic_at_most(at_most), *stages))
 
 
 @register

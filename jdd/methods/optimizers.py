@@ -72,6 +72,9 @@ def by_group(**groups: Optimizer) -> Optimizer:
     """
     if not groups:
         raise ValueError("by_group needs at least one group")
+    for name, optimizer in groups.items():
+        if not isinstance(optimizer, Optimizer):
+            raise ValueError(f"{name} must be of kind Optimizer, got {optimizer!r}")
 
     def labels(params: Any) -> Any:
         names = sorted(params) if isinstance(params, dict) else []

@@ -12,7 +12,7 @@ from jdd.augment import Augmentation
 from jdd.choice import register
 from jdd.data.table import ClassTable, draw_indices
 from jdd.evaluate import class_accuracies
-from jdd.methods.motion import Motion, Net, Round
+from jdd.methods.motion import Motion, Net, Round, check_augment
 from jdd.methods.queries import (
     QueryRule,
     Visit,
@@ -113,6 +113,7 @@ def _motion(rule: QueryRule, learning_rate: float, augment: Augmentation | None)
     rule.check()
     sgd = SGD(learning_rate)
     sgd.check()
+    check_augment(augment)
 
     def begin(key: Array, model: Model, table: ClassTable) -> tuple[Variables, Any]:
         return model.init(key), Visit.begin(rule, table.num_classes)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import optax
 
+import jdd.baselines  # noqa: F401 - registers from_herding and from_k_centre, which a saved recipe can name
 from jdd.augment import Augmentation, no_augmentation
 from jdd.choice import Choice, from_json
 from jdd.data import Sampler, uniform
@@ -95,8 +96,11 @@ class Recipe:
                 )
         if not isinstance(self.protocol, EvaluationProtocol):
             raise ValueError(f"protocol must be an EvaluationProtocol, got {self.protocol!r}")
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be a text, got {self.name!r}")
         for name in ("ipc", "networks", "updates", "networks_per_update"):
-            at_least(name, getattr(self, name), 1)
+            # As Python's int, for JSON.
+            object.__setattr__(self, name, at_least(name, getattr(self, name), 1))
         if self.networks * self.updates >= 2**31:
             raise ValueError(
                 f"networks times updates must be below {2**31}, got {self.networks} x {self.updates}"

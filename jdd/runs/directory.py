@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from jdd.runs.machine import device
 
 SET = "set.safetensors"
 CONFIG = "config.json"
+RESULT = "result.json"
 
 
 class RunDirectory:
@@ -57,19 +59,41 @@ class RunDirectory:
         record = configuration.record()
         with hold(path):
             check_folder(path, resume=resume)  # again: now nobody else writes
+            now = {"versions": versions(), "device": device(), "command": command}
+            config, extends = {"configuration": record, **now}, False
             if resume:
-                config = read_config(path)
-                refuse_differences(path, Configuration.from_record(config["configuration"]), record)
-            else:
-                now = {"versions": versions(), "device": device(), "command": command}
-                config = {"configuration": record, **now}
+                saved = read_config(path)
+                before = Configuration.from_record(saved["configuration"])
+                extends = is_longer(before, configuration)
+                if not extends:
+                    refuse_differences(path, before, record)
+                    config = saved
             run = cls(path, config)
             for entry in path.iterdir():
                 if is_leftover(entry.name):
                     entry.unlink()
-            if not resume:
+            if extends:
+                (path / RESULT).unlink(missing_ok=True)
+            if extends or not resume:
                 run.write_json(CONFIG, config)
-            yield run
+            try:
+                yield run
+            except BaseException:
+                if not resume and not run.has_results():
+                    run.remove()
+                raise
+
+    def has_results(self) -> bool:
+        """Whether something was computed that a later run can use."""
+        return self.checkpoints.latest() is not None or (self.path / SET).exists()
+
+    def remove(self) -> None:
+        """Removes the files of a run that failed before it had results; they would block the next one."""
+        for name in (CONFIG, "metrics.jsonl", LOCK):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in (self.path / "checkpoints", self.path):
+            with contextlib.suppress(OSError):  # not there, or files of the user's are in it
+                folder.rmdir()
 
     def changed(self) -> list[str]:
         """In words, how versions and device differ from those that the run began with.
@@ -154,6 +178,23 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("configuration"), dict):
         raise ValueError(f"cannot read {file}: it has no configuration")
     return config
+
+
+def is_longer(before: Configuration, now: Configuration) -> bool:
+    """Whether one configuration continues another with more networks, and differs in nothing else.
+
+    The evaluations on the way may differ. A recipe whose steps depend on the number of networks (a decay,
+    queries, a warm-up) is not continued so.
+    """
+    recipe = before.recipe
+    if now.recipe.networks <= recipe.networks or recipe.decay or recipe.motion.is_done:
+        return False
+    longer = dataclasses.replace(
+        before,
+        recipe=dataclasses.replace(recipe, networks=now.recipe.networks),
+        evaluation=dataclasses.replace(before.evaluation, every=now.evaluation.every),
+    )
+    return not list(_differences(_identity(longer.record()), _identity(now.record()), ""))
 
 
 def refuse_differences(path: Path, saved: Configuration, now: Mapping[str, Any]) -> None:

@@ -65,12 +65,15 @@ def prepare(
     """
     chosen = configuration.data
     if dataset is None:
-        dataset = load_dataset(
-            chosen.name,
-            data_dir=data_dir,
-            classes=chosen.classes or None,
-            test_share=chosen.test_share,
-        )
+        try:
+            dataset = load_dataset(
+                chosen.name,
+                data_dir=data_dir,
+                classes=chosen.classes or None,
+                test_share=chosen.test_share,
+            )
+        except ValueError as error:
+            raise ValueError(f"data: {error}") from error
     if dataset.num_classes < 2:
         raise ValueError(f"classes: {dataset.name} needs at least 2 classes, has 1")
     if chosen.fingerprint not in ("", dataset.fingerprint):
@@ -121,18 +124,13 @@ def check_augmentation(protocol: EvaluationProtocol, dataset: Dataset) -> None:
 def _check_choices(experiment: Experiment) -> None:
     """Traces one step, so that choices that do not fit together are refused before anything runs."""
     method, data = experiment.method, experiment.data
-
-    def trace() -> None:
-        state = jax.eval_shape(method.init, jax.random.key(0), data)
-        jax.eval_shape(method.step, state, data)
-        jax.eval_shape(method.decode, state)
-
+    state = jax.eval_shape(method.init, jax.random.key(0), data)
+    jax.eval_shape(method.decode, state)
     try:
-        trace()
-    except ValueError:
-        raise
-    except (TypeError, AttributeError, IndexError, KeyError) as error:
-        line = " ".join(str(error).split())[:200]
+        jax.eval_shape(method.step, state, data)
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        recipe, line = method.recipe, " ".join(str(error).split())[:300]
         raise ValueError(
-            f"the choices of the recipe do not fit together: {type(error).__name__}: {line}"
+            f"the choices do not fit together (objective {recipe.objective!r}, sampler {recipe.sampler!r}, "
+            f"motion {recipe.motion!r}, synthetic {recipe.synthetic!r}, {method.model.name}): {line}"
         ) from error

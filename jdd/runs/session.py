@@ -15,7 +15,7 @@ import numpy as np
 from jdd import baselines, evaluate, methods
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.runs import loop
-from jdd.runs.directory import SET, RunDirectory
+from jdd.runs.directory import RESULT, SET, RunDirectory
 from jdd.runs.errors import Interrupted, RunError, one_line
 from jdd.runs.experiment import Experiment
 from jdd.runs.interrupt import Interrupt
@@ -75,10 +75,12 @@ def run(
       Interrupted: on SIGINT or SIGTERM, after the state was saved.
       RunError: if the run diverged or a file could not be written; what was saved before is kept.
     """
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+        raise ValueError("JAX_DISABLE_JIT is set, but a run is one compiled program: unset it")
     path = Path(folder).expanduser()
     configuration = experiment.configuration
     with RunDirectory.open(path, configuration, resume=resume, command=command) as directory:
-        if (path / "result.json").exists():
+        if (path / RESULT).exists():
             return Result(recorded_scores(directory), {}, path, was_complete=True)
         with Interrupt() as interrupt:
             session = _Session(experiment, directory, interrupt, announce or _nobody, command)
@@ -243,10 +245,11 @@ class _Session:
         group = networks_per_dispatch()
         if plan.random:
             sets = min(5, plan.networks)
+            is_repeated = experiment.configuration.recipe.ipc > train.smallest
             self._baseline(
-                "random real images",
+                "random real images" + (", repeated" if is_repeated else ""),
                 lambda key, report: baselines.evaluate_real_sets(
-                    *(key, from_real(), model, train, test),
+                    *(key, from_real(is_repeated), model, train, test),
                     experiment.configuration.recipe.ipc,
                     experiment.protocol,
                     sets=sets,
@@ -291,24 +294,8 @@ class _Session:
 
     def _write_set(self, params: Any, results: Mapping[str, Any]) -> DistilledSet:
         experiment, configuration = self.experiment, self.experiment.configuration
-        dataset, recipe = experiment.dataset, configuration.recipe
-        distilled = DistilledSet.from_params(
-            recipe.synthetic,
-            params,
-            Metadata(
-                method=recipe.name,
-                dataset=dataset.name,
-                class_names=dataset.class_names,
-                ipc=recipe.ipc,
-                space=recipe.synthetic.space,
-                mean=dataset.mean,
-                std=dataset.std,
-                protocol=recipe.protocol.to_json(),
-                configuration=configuration.record(),
-                seed=configuration.seed,
-                results=dict(results),
-            ),
-        )
+        metadata = Metadata.of_run(configuration, experiment.dataset, results=results)
+        distilled = DistilledSet.from_params(configuration.recipe.synthetic, params, metadata)
         distilled.save(self.directory.path / SET, overwrite=True)
         return distilled
 
@@ -332,7 +319,7 @@ class _Session:
         draw.curves(metrics, path / "curve.png", baselines=lines, steps=steps)
         evaluations = sum(r["score"]["seconds"] for r in metrics if "score" in r)
         self.directory.write_json(
-            "result.json",
+            RESULT,
             {
                 "scores": [score.record() for score in scores],
                 "seconds": {

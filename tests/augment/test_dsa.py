@@ -116,7 +116,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def forget() -> None:
-    module._any_of.cache_clear()
+    module.any_of.cache_clear()
     for jitted in (dsa, dsa_all):
         getattr(jitted, "clear_cache")()  # noqa: B009 (not in the declared type of a jitted function)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jdd.evaluate.baselines import all_images
 
 from jdd.data import Split, class_table, take
 from jdd.evaluate import (
@@ -22,7 +23,6 @@ from jdd.evaluate import (
     select_images,
     train_on_all,
 )
-from jdd.evaluate.baselines import all_images
 from jdd.nn import convnet
 from jdd.training import train_epochs
 

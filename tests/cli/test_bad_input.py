@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-
-from jdd.artefact import DistilledSet, Metadata
 from jdd.cli.commands import Dc
 from jdd.cli.experiment import prepare
-from jdd.cli.options import NetworkOptions
 from jdd.cli.run_directory import RunDirectory
+
+from jdd.artefact import DistilledSet, Metadata
+from jdd.cli.options import NetworkOptions
 
 IMAGES = np.arange(12 * 64, dtype=np.uint8).reshape(12, 8, 8, 1)
 LABELS = np.repeat(np.arange(2), (7, 5))

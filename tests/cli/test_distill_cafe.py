@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from jdd.cli.run_directory import RunDirectory
 
 from jdd.artefact import DistilledSet
-from jdd.cli.run_directory import RunDirectory
 
 TINY = (
     "--classes 0 1 --width 4 --depth 1 --real-batch 8 --networks 4 --window 2 --query 8 --max-updates 3 "

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jdd.cli.commands import Cafe, CafeFixed, Dc, Dcc, Dm, Dsa, Dsac
+from jdd.methods.dm import dm_loops
 
 from jdd import augment, data, datasets, evaluate
 from jdd.cli import experiment, networks
-from jdd.cli.commands import Cafe, CafeFixed, Dc, Dcc, Dm, Dsa, Dsac
 from jdd.cli.distill import evaluation_steps
 from jdd.cli.errors import UsageError
 from jdd.cli.options import (
@@ -25,7 +26,6 @@ from jdd.cli.options import (
 )
 from jdd.cli.places import run_folder
 from jdd.methods import METHODS, Loops, QueryRule, dc_loops, original_query_rule, query_rule
-from jdd.methods.dm import dm_loops
 from jdd.nn import Network, convnet
 
 SMALL = NetworkOptions(width=4, depth=1)

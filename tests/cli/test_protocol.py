@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from jdd.cli.protocol import meant_protocol
 
 from jdd.artefact import Metadata
-from jdd.cli.protocol import meant_protocol
 from jdd.nn import Network
 
 INSTANCE, BATCH, SWISH = (

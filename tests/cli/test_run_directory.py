@@ -7,9 +7,9 @@ import os
 import resource
 
 import pytest
+from jdd.cli.run_directory import RunDirectory
 
 from jdd.cli.errors import UsageError
-from jdd.cli.run_directory import RunDirectory
 
 CONFIG = {"options": {"ipc": 1, "classes": ["0"]}, "versions": {"jax": "1"}}
 

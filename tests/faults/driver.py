@@ -1,20 +1,19 @@
-"""Runs ``jdd`` in processes of its own, each with a fault: a program that the tests talk to by lines.
+"""Runs ``jdd`` in child processes, each with a fault. The tests send it requests line by line.
 
-It imports everything once and forks for each command, so that a start costs no imports. One JSON object
-per line on stdin, one answer per line on stdout:
+It imports everything once and forks for each command, so that a command starts without imports. It reads one JSON
+object per line on stdin and prints one answer per line on stdout:
 
-``{"start": [arguments], "log": PATH, "faults": {...}}`` -> pid; what it prints goes to PATH
-``{"wait": pid}`` -> how it ended, as ``subprocess`` says it: -9 for SIGKILL; "stopped" for SIGSTOP
+``{"start": [arguments], "log": PATH, "faults": {...}}``: answers the pid; stdout and stderr go to PATH
+``{"wait": pid}``: answers the exit code as ``subprocess`` gives it (-9 for SIGKILL), or "stopped" for SIGSTOP
 
-Faults, all of them at the level of the operating system:
+Faults, all of them on the level of the operating system:
 
-``kill``: ``[kind, part, n]``: SIGKILL when for the n-th time a file whose path has this part in it is
-    about to be opened for writing, made, renamed or removed (audit events "open", "os.mkdir",
-    "os.rename", "os.rmdir")
-``kill_in_save``: ``[n, seconds]``: SIGKILL so long after the n-th checkpoint was begun
-``small_files_from_save``: ``[n, bytes]``: from the n-th save on no file can grow larger
-``full_disk_from_save``: ``[n, folder, bytes]``: from then on the file system of a folder has so much room
-``signals``: ``[signal, ...]``: sent to itself, all at once, at the third record of metrics
+``kill``: ``[kind, part, n]``: SIGKILL before the n-th operation on a path that contains this part. The kind is an
+    audit event: "open" (for writing), "os.mkdir", "os.rename", "os.remove" or "os.rmdir"
+``kill_in_save``: ``[n, seconds]``: SIGKILL this long after the start of the n-th save
+``small_files_from_save``: ``[n, bytes]``: from the n-th save on, no file can become larger
+``full_disk_from_save``: ``[n, folder, bytes]``: from the n-th save on, this folder's file system has this much room
+``signals``: ``[signal, ...]``: signals to itself, all at the third record of metrics
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from pathlib import Path
 from typing import Any
 
 import sklearn.datasets  # noqa: F401 (imported before the fork)
+from jdd.cli.run_directory import RunDirectory
 
 import jdd.cli.distill
 import jdd.runs.draw  # noqa: F401 (imported before the fork)
 from jdd.checkpoint import Checkpoints
 from jdd.cli import main
-from jdd.cli.run_directory import RunDirectory
 from jdd.runs import loop
 
 
 def run(arguments: list[str], log: str, faults: dict[str, Any]) -> None:
-    """In the child: never returns."""
+    """Runs a command in the child process; does not return."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for standard in (1, 2):
         os.dup2(file, standard)
@@ -129,7 +128,7 @@ def _signals(*names: str) -> None:
 
 
 def answer(request: dict[str, Any]) -> Any:
-    """What a line asks for."""
+    """Does what a request asks for, and returns the answer."""
     if "wait" in request:
         _, status = os.waitpid(request["wait"], os.WUNTRACED)
         return "stopped" if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
@@ -137,7 +136,7 @@ def answer(request: dict[str, Any]) -> Any:
     if pid == 0:
         try:
             run(request["start"], request["log"], request["faults"])
-        except BaseException:  # a defect; the child must not go on in this loop
+        except BaseException:  # a defect; the child must not continue the parent's loop
             traceback.print_exc()
             sys.stderr.flush()
         os._exit(99)

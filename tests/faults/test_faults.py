@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped, starved of disk or damaged end as the run that was not."""
+"""Runs that are killed, stopped, damaged or on a full disk end with the same files as an undisturbed run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 
 import jdd
 
@@ -24,31 +28,35 @@ OPTIONS = (
 ).split()
 LAST = 48
 
-# About to be done when the process is killed; the number says for which time.
+# Operations of which the n-th one is not done: the process is killed just before it.
 WITHIN_A_CHECKPOINT = [
     ("os.mkdir", ".orbax-checkpoint-tmp", 2),
-    ("open", "/state/_METADATA", 1),
-    ("open", "_CHECKPOINT_METADATA", 2),
-    ("os.rename", ".orbax-checkpoint-tmp", 2),
+    ("open", "/state.orbax-checkpoint-tmp/_METADATA", 1),
+    ("os.rename", "/state.orbax-checkpoint-tmp", 1),
+    ("open", ".checksums.json.", 2),
+    ("os.rename", ".checksums.json.", 1),
+    ("open", "_CHECKPOINT_METADATA", 3),
+    ("os.rename", "/checkpoints/", 3),
 ]
 BETWEEN_CHECKPOINTS = [
     ("open", "metrics.jsonl", 3),
     ("open", ".set.safetensors.", 1),
     ("os.rename", ".set.safetensors.", 2),
     ("os.rename", ".set.json.", 1),
-    ("os.rename", ".deleted", 1),
+    # While orbax removes the oldest checkpoint.
     ("os.rmdir", "ocdbt.process_0", 1),
-    ("os.rmdir", ".deleted", 2),
+    ("os.rmdir", "array_metadatas", 2),
+    ("os.rmdir", "/checkpoints/", 1),
 ]
 
 
 class Driver:
-    """Starts ``jdd`` in processes with faults (see driver.py)."""
+    """Runs ``jdd`` in processes with faults (see driver.py)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.logs = 0
-        # A cache of its own: a process that is killed may leave half an entry behind.
+        # Not the user's cache: a process that is killed may leave half an entry in it.
         cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
         at_once = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PLATFORMS": "cpu"}
         path = os.pathsep.join(
@@ -74,7 +82,7 @@ class Driver:
         return self.ask(start=arguments, log=str(log), faults=faults), log
 
     def run(self, out: Path, *more: str, **faults: Any) -> tuple[int | str, list[str]]:
-        """How the command ended, and what it printed."""
+        """Returns the exit code of the command and the lines that it printed."""
         pid, log = self.start(out, *more, **faults)
         code = self.ask(wait=pid)
         assert_metrics_are_whole(out)
@@ -93,7 +101,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 
 @pytest.fixture(scope="module")
 def whole(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that nothing happened to."""
+    """The folder of an undisturbed run."""
     out = tmp_path_factory.mktemp("whole") / "run"
     code, printed = driver.run(out)
     assert code == 0, printed
@@ -109,23 +117,34 @@ def assert_metrics_are_whole(out: Path) -> None:
 
 
 def steps(out: Path) -> list[int]:
-    """Of the checkpoints that are there under their own names."""
+    """Returns the steps of the checkpoints, without unfinished ones and those set aside."""
     return sorted(int(p.name) for p in (out / "checkpoints").iterdir() if p.name.isdigit())
 
 
 def leftovers(out: Path) -> list[str]:
-    found = [p for p in (out, out / "checkpoints") if p.is_dir()]
-    return [p.name for folder in found for p in folder.iterdir() if "tmp" in p.name]
+    folders = [p for p in (out, out / "checkpoints") if p.is_dir()]
+    return [p.name for folder in folders for p in folder.iterdir() if "tmp" in p.name]
+
+
+def last_state(out: Path) -> list[bytes]:
+    """Returns the bytes of each array of the last checkpoint, read by orbax alone."""
+    with warnings.catch_warnings():
+        # That the arrays are loaded to the devices they were saved from.
+        warnings.simplefilter("ignore")
+        leaves = jax.tree.leaves(ocp.load(str(out / "checkpoints" / str(LAST))))
+    is_key = [jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key) for x in leaves]
+    arrays = [jax.random.key_data(x) if key else x for x, key in zip(leaves, is_key, strict=True)]
+    assert any(is_key) and not all(is_key)
+    return [np.asarray(x).tobytes() for x in arrays]
 
 
 def everything(out: Path) -> dict[str, Any]:
-    """All that a run is to give again: files, the bytes of the last state, scores, steps that have records."""
-    description = json.loads((out / "checkpoints" / str(LAST) / "_CHECKPOINT_METADATA").read_text())
+    """Returns what two runs with the same options have in common: files, last state, scores, names of files."""
     result = json.loads((out / "result.json").read_text())
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return {
         **{name: (out / name).read_bytes() for name in ("set.safetensors", "set.json", "grid.png")},
-        "state": description["custom_metadata"]["sums"],
+        "state": last_state(out),
         "scores": [{**score, "seconds": 0} for score in result["scores"]],
         "rest": [{**r["score"], "seconds": 0} for r in records if "score" in r],
         "folder": sorted(p.name for p in out.iterdir()),
@@ -133,7 +152,7 @@ def everything(out: Path) -> dict[str, Any]:
 
 
 def resume(out: Path) -> list[str]:
-    """As a user would who does not know what happened."""
+    """Returns the option of a user who sees only whether a run has begun."""
     return ["--resume"] if (out / "config.json").exists() else []
 
 
@@ -142,7 +161,7 @@ def test_ten_kills_at_random_moments(driver: Driver, whole: Path, tmp_path: Path
     rng = random.Random(0)
     moments = [*rng.sample(WITHIN_A_CHECKPOINT, 3), *rng.sample(BETWEEN_CHECKPOINTS, 4)]
     faults = [{"kill": moment} for moment in moments]
-    # And whenever it happens to be: within the writing of the arrays, or soon after.
+    # And at any time while the arrays are written, or soon after.
     faults += [{"kill_in_save": (n, rng.uniform(0, 0.1))} for n in (1, 2)]
     rng.shuffle(faults)
     faults.insert(0, {"kill": ("open", ".config.json.", 1)})
@@ -161,7 +180,7 @@ def test_ten_kills_at_random_moments(driver: Driver, whole: Path, tmp_path: Path
 
 
 def damage(folder: Path) -> None:
-    """Cuts the files of arrays to half of what they were."""
+    """Cuts the files of arrays to half their lengths."""
     for file in folder.rglob("d/*"):
         os.truncate(file, file.stat().st_size // 2)
 
@@ -177,21 +196,22 @@ def test_one_run_and_many_misfortunes(driver: Driver, whole: Path, tmp_path: Pat
     assert len(good) == 2 and not leftovers(out)
     assert json.loads((out / "set.json").read_text())["results"] == {"step": good[-1]}
 
-    # A keypress: it ends when the state is saved.
+    # A keypress: the run ends when the state is saved.
     code, printed = driver.run(out, "--resume", signals=["SIGINT"])
     assert code == 130 and f"from update {good[-1]}" in "\n".join(printed), printed
     stopped = steps(out)[-1]
     assert stopped > good[-1]
     assert f"jdd: stopped at update {stopped} of {LAST}; to go on: jdd distill dc" in printed[-1]
 
-    # The newest checkpoint is damaged: the one before it serves, and that is said.
+    # The newest checkpoint is damaged: the run continues from the one before, with a warning.
     damage(out / "checkpoints" / str(stopped))
-    # While one process is at work (here: asleep) another one is refused, until the first one dies.
+    # While a process is in the run directory (here: asleep), a second one is refused.
     pid, log = driver.start(out, "--save-every", "0", "--resume", signals=["SIGSTOP"])
     assert driver.ask(wait=pid) == "stopped"
     text = log.read_text()
     assert f"jdd: warning: checkpoint {stopped} is damaged" in text
     assert f"going on from update {good[-1]}" in text and f"from update {good[-1]}\n" in text
+    assert not any(word in text for word in ("Traceback", "ERROR", "ignored"))
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     code, printed = driver.run(out, "--resume")
     assert code == 2 and len(printed) == 1, printed
@@ -202,11 +222,11 @@ def test_one_run_and_many_misfortunes(driver: Driver, whole: Path, tmp_path: Pat
     os.kill(pid, signal.SIGKILL)
     assert driver.ask(wait=pid) == -signal.SIGKILL
 
-    # Two keypresses: it ends at once.
+    # Two keypresses: the run ends at once.
     code, printed = driver.run(out, "--resume", signals=["SIGINT", "SIGINT"])
     assert code == 130 and printed[-1] == "jdd: stopped", printed
 
-    # Another run's settings are refused, and the difference is named.
+    # Other options are refused, and the message names the one that differs.
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != ".lock"}
     code, printed = driver.run(out, "--resume", "--momentum", "0.25")
     assert code == 2 and len(printed) == 1, printed

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from jdd.matching import Context, Pair, chain, gradients, layerwise_cosine, per_class, value_of
-from jdd.training import SGDRecipe, train_epochs
+from jdd.training import SGD, TrainingState, train_epochs
 
 
 def test_images_and_network_take_turns(reference, setting, nhwc):
@@ -16,12 +16,12 @@ def test_images_and_network_take_turns(reference, setting, nhwc):
     model, variables, syn, real = setting(arrays)
     objective = per_class(chain(gradients(), layerwise_cosine()))
     epochs = int(arrays["bilevel.net_epochs"])
-    recipe = SGDRecipe(learning_rate=float(arrays["bilevel.lr_net"]))
+    sgd = SGD(learning_rate=float(arrays["bilevel.lr_net"]))
 
     @jax.jit
     def update(variables, images):
-        apply, params = model.frozen(variables)
-        context = Context(apply, params, jax.random.key(0))
+        network, params = model.network(variables)
+        context = Context(network, params, jax.random.key(0))
         return jax.value_and_grad(
             lambda x: value_of(objective, Pair(syn._replace(images=x), real), context)
         )(images)
@@ -30,9 +30,11 @@ def test_images_and_network_take_turns(reference, setting, nhwc):
     def train(variables, images):
         flat = images.reshape(-1, *images.shape[2:]), syn.labels.reshape(-1)
         record = lambda variables, loss: loss  # noqa: E731
-        return train_epochs(
-            jax.random.key(0), model, variables, *flat, recipe, epochs=epochs, record=record
+        state = TrainingState.begin(variables, sgd)
+        state, losses = train_epochs(
+            jax.random.key(0), model, state, *flat, sgd, epochs=epochs, record=record
         )
+        return state.variables, losses
 
     tx = optax.sgd(0.1, momentum=0.5)
     images, state = syn.images, tx.init(syn.images)

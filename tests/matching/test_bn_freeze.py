@@ -20,9 +20,9 @@ def test_statistics_pass_and_frozen_matching(reference, setting, nhwc):
             want = arrays[f"running_after_f64.features.{features}.{theirs}"]
             np.testing.assert_allclose(stats[ours], want, rtol=1e-6, atol=1e-7, err_msg=str(layer))
     objective = per_class(chain(gradients(real_micro_batch=4), layerwise_cosine()))
-    apply, params = model.frozen(variables)
+    network, params = model.network(variables)
     assert set(params) == set(variables["params"])
-    context = Context(apply, params, jax.random.key(0))
+    context = Context(network, params, jax.random.key(0))
 
     def loss(images):
         return value_of(objective, Pair(syn._replace(images=images), real), context)
@@ -46,8 +46,8 @@ def test_three_rounds_of_statistics_and_update(reference, setting, nhwc):
     @jax.jit
     def update(variables, pixels):
         _, variables = model.train(variables, images)
-        apply, params = model.frozen(variables)
-        context = Context(apply, params, jax.random.key(0))
+        network, params = model.network(variables)
+        context = Context(network, params, jax.random.key(0))
         value, gradient = jax.value_and_grad(
             lambda x: value_of(objective, Pair(syn._replace(images=x), real), context)
         )(pixels)

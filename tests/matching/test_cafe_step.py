@@ -21,7 +21,7 @@ from jdd.matching import (
     features,
     value_of,
 )
-from jdd.methods import cafe_objective
+from jdd.methods import layer_features
 from jdd.nn import convnet
 
 CASES = ["rgb", "gray", "few"]
@@ -42,8 +42,8 @@ def step(request, reference, nhwc):
         images = nhwc(arrays[f"{case}.{name}"]).reshape(classes, n, *shape)
         return Batch(images, jnp.tile(jnp.arange(classes)[:, None], (1, n)))
 
-    apply, params = model.frozen(variables)
-    context = Context(apply, params, jax.random.key(0), features=model.frozen_features(variables))
+    network, params = model.network(variables)
+    context = Context(network, params, jax.random.key(0))
     short = {k.removeprefix(f"{case}."): arrays[k] for k in arrays.files if k.startswith(case)}
     return short, context, batch("syn", config["ipc"]), batch("real", config["n"])
 
@@ -102,7 +102,7 @@ def test_each_term(step):
 def test_the_objective_and_its_gradient(step, weights, nhwc):
     arrays = step[0]
     *layers, discriminates = weights
-    objective = cafe_objective(layer_weights=layers, discrimination_weight=discriminates)
+    objective = layer_features(layer_weights=layers, discrimination_weight=discriminates)
     loss, gradient = value_and_gradient(objective, step)
     np.testing.assert_allclose(loss, arrays["loss_image_f64"], rtol=1e-5)
     # The original adds the networks' cross entropy on real images, which moves no image.
@@ -112,9 +112,9 @@ def test_the_objective_and_its_gradient(step, weights, nhwc):
 @pytest.mark.parametrize("step", ["few"], indirect=True)
 def test_the_defaults_are_the_papers(step, weights):
     want, _ = value_and_gradient(
-        cafe_objective(layer_weights=weights[:5], discrimination_weight=weights[5]), step
+        layer_features(layer_weights=weights[:5], discrimination_weight=weights[5]), step
     )
-    got, _ = value_and_gradient(cafe_objective(), step)
+    got, _ = value_and_gradient(layer_features(), step)
     assert got == want
 
 

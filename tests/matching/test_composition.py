@@ -224,8 +224,8 @@ def test_memory_does_not_grow_with_classes_nor_with_the_real_batch():
         def step(images, variables, key):
             draw = Draw(table, *draw_indices(key, table, real))
             labels = jnp.tile(jnp.arange(classes)[:, None], (1, 2))
-            apply, params = model.frozen(variables)
-            c = Context(apply, params, key)
+            network, params = model.network(variables)
+            c = Context(network, params, key)
             return jax.value_and_grad(
                 lambda x: value_of(objective, Pair(Batch(x, labels), draw), c)
             )(images)

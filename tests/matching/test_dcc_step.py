@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,8 +51,8 @@ def test_three_updates(reference, setting, nhwc, stored_augmentation, run, over_
     stage = objective(run, stored_augmentation, arrays, over_classes)
     logged = objective(run.replace("warmup", "collective"), stored_augmentation, arrays)
     warms_up = run.startswith("warmup")
-    apply, params = model.frozen(variables)
-    context = Context(apply, params, jax.random.key(0))
+    network, params = model.network(variables)
+    context = Context(network, params, jax.random.key(0))
 
     @jax.jit
     def of(images):
@@ -81,8 +83,8 @@ def test_three_updates(reference, setting, nhwc, stored_augmentation, run, over_
 def test_collective_gradients(reference, setting):
     arrays = reference("dcc_step")
     model, variables, syn, real = setting(arrays)
-    apply, params = model.frozen(variables)
-    context = Context(apply, params, jax.random.key(0))
+    network, params = model.network(variables)
+    context = Context(network, params, jax.random.key(0))
     pair = jax.jit(lambda c: value_of(collective(gradients()), Pair(syn, real), c))(context)
     for side, got in (("syn", pair.synthetic), ("real", pair.real)):
         want = arrays[f"collective.{side}_grad.features.0.weight"].transpose(2, 3, 1, 0)
@@ -137,7 +139,7 @@ def test_strategies_over_classes_agree_with_the_whole_batch(over_classes):
 def test_a_stage_with_state_and_unequal_classes_are_refused():
     context, syn, real = small(3, 1)
     with pytest.raises(ValueError, match="collective needs a stage without state"):
-        collective(gradients()._replace(init=lambda key: jnp.zeros(())))
+        collective(dataclasses.replace(gradients(), init=lambda key: jnp.zeros(())))
     with pytest.raises(ValueError, match="3 classes, the real side 2"):
         fewer = jax.tree.map(lambda x: x[:2], real)
         value_of(collective(gradients()), Pair(syn, fewer), context)

@@ -23,7 +23,8 @@ from jdd.matching import (
     squared_error,
     value_of,
 )
-from jdd.methods import batch_statistics, dm_objective
+from jdd.methods import batch_statistics, class_embeddings
+from jdd.network_output import Output
 from jdd.nn import convnet, stacked
 
 
@@ -31,9 +32,8 @@ def recorded(arrays, setting, norm="in"):
     """The context of the recorded network as DM sees it, and both batches."""
     kind = {"in": "instance", "bn": "batch"}[norm]
     model, variables, syn, real = setting(arrays, kind, f"param_{norm}.")
-    policy = batch_statistics()
-    apply, features, params = policy.bind(model, variables)
-    return Context(apply, params, jax.random.key(0), features=features), syn, real
+    network, params = batch_statistics().bind(model, variables)
+    return Context(network, params, jax.random.key(0)), syn, real
 
 
 @pytest.mark.parametrize("run", ["in.plain", "in.aug_run", "bn.plain", "bn.aug_run"])
@@ -94,7 +94,7 @@ def test_padded_images_count_for_nothing():
     context, batch = small()
     weights = jnp.array([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
     fewer = batch._replace(weights=weights)
-    loss = value_of(dm_objective("none"), Pair(batch, fewer), context)
+    loss = value_of(class_embeddings(strategy="none"), Pair(batch, fewer), context)
     embedded = batch.images.reshape(2, 4, -1) @ context.params
     want = jnp.square(embedded[0].mean(0) - embedded[0, :2].mean(0)).sum()
     np.testing.assert_allclose(loss, want, rtol=1e-5)
@@ -104,10 +104,10 @@ def small():
     images = jax.random.normal(jax.random.key(1), (2, 4, 2, 2, 3))
     weights = jax.random.normal(jax.random.key(2), (12, 5))
 
-    def features(w, x):
-        return (), x.reshape(len(x), -1) @ w
+    def network(w, x):
+        return Output(x, (), x.reshape(len(x), -1) @ w)
 
-    context = Context(lambda w, x: x, weights, jax.random.key(0), features=features)
+    context = Context(network, weights, jax.random.key(0))
     return context, Batch(images, jnp.tile(jnp.arange(2)[:, None], (1, 4)))
 
 
@@ -119,16 +119,15 @@ def test_several_networks_are_averaged(over):
     real, syn = (Batch(jax.random.normal(k, (2, 5, 8, 8, 1)), jnp.zeros((2, 5), int)) for k in keys)
 
     def loss(variables, stage):
-        apply, params = model.frozen(variables)
-        features = model.frozen_features(variables)
-        context = Context(apply, params, jax.random.key(0), features=features)
+        network, params = model.network(variables)
+        context = Context(network, params, jax.random.key(0))
 
         def of(images):
             return value_of(stage, Pair(syn._replace(images=images), real), context)
 
         return jax.value_and_grad(of)(syn.images)
 
-    objective = dm_objective("none")
+    objective = class_embeddings(strategy="none")
     got = loss(several, over_networks(objective, over=over))
     each = [loss(jax.tree.map(lambda x, i=i: x[i], several), objective) for i in range(3)]
     for a, *parts in zip(got, *each, strict=True):
@@ -137,6 +136,6 @@ def test_several_networks_are_averaged(over):
 
 def test_a_network_without_features_is_refused():
     context, batch = small()
-    blind = Context(context.apply, context.params, context.key)
-    with pytest.raises(ValueError, match=r"Context\(\.\.\., features=\.\.\.\)"):
-        value_of(dm_objective("none"), Pair(batch, batch), blind)
+    blind = Context(lambda w, x: x.reshape(len(x), -1) @ w, context.params, context.key)
+    with pytest.raises(ValueError, match=r"needs the embedding .* returns logits alone"):
+        value_of(class_embeddings(strategy="none"), Pair(batch, batch), blind)

@@ -30,8 +30,8 @@ def test_three_updates(reference, setting, nhwc, stored_augmentation, run, over_
     if run == "aug_run":
         stages.insert(0, stored_augmentation(arrays))
     objective = per_class(chain(*stages), over_classes=over_classes)
-    apply, params = model.frozen(variables)
-    context = Context(apply, params, jax.random.key(0))
+    network, params = model.network(variables)
+    context = Context(network, params, jax.random.key(0))
 
     @jax.jit
     def loss_and_gradient(images):
@@ -60,8 +60,8 @@ def test_three_updates(reference, setting, nhwc, stored_augmentation, run, over_
 def test_class_gradients_and_distances(reference, setting):
     arrays = reference("dsa_step")
     model, variables, syn, real = setting(arrays)
-    apply, params = model.frozen(variables)
-    context = Context(apply, params, jax.random.key(0))
+    network, params = model.network(variables)
+    context = Context(network, params, jax.random.key(0))
     pair = jax.jit(lambda c: value_of(per_class(gradients()), Pair(syn, real), c))(context)
     for side, got in (("syn", pair.synthetic), ("real", pair.real)):
         want = arrays[f"plain.{side}_grad.features.0.weight"].transpose(0, 3, 4, 2, 1)

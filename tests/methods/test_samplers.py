@@ -16,15 +16,10 @@ from jdd.checkpoint import Checkpoints
 from jdd.data import boundary, central, representative
 from jdd.data.feature_space import stored_images
 from jdd.datasets import load_dataset
-from jdd.matching import over_networks
 from jdd.methods import PRESETS, advance, build, from_clusters, on_real
 from jdd.nn import convnet
 from jdd.synthetic import from_real
 
-SEVERAL_NETWORKS = {
-    "networks_per_update": 2,
-    "objective": over_networks(methods.class_embeddings()),
-}
 SAMPLER = representative(6, every=2, pool=8)
 
 
@@ -80,7 +75,7 @@ def test_every_sampler_fits_a_method(real, sampler):
     [
         ("dc", "instance", {"updates": 3}),
         ("dm", "batch", {}),
-        ("dm", "instance", SEVERAL_NETWORKS),
+        ("dm", "instance", {"networks_per_update": 2, "initial": from_clusters()}),
     ],
 )
 def test_a_run_is_finite_and_resumes_bit_for_bit(real, tmp_path, name, norm, changes):

@@ -13,6 +13,7 @@ from jdd.methods.optimizers import halved_after, sgd
 from jdd.methods.presets.constants import data_name, dc_loops, networks_for
 from jdd.methods.query_motion import by_original_queries, by_queries
 from jdd.methods.recipe import Recipe
+from jdd.validation import at_least
 
 
 def cafe(
@@ -29,6 +30,7 @@ def cafe(
     window: int = 10,
     query: int | None = None,
     max_epochs: int = 100,
+    max_updates: int = 50,
 ) -> Recipe:
     """CAFE: features of every layer are aligned, on networks whose training queries decide.
 
@@ -46,6 +48,7 @@ def cafe(
       window: queries that are compared.
       query: real images per class in a query; None for 128, but at most a quarter of a class.
       max_epochs: epochs between two updates at most.
+      max_updates: updates of the synthetic set on each network at most.
 
     Raises:
       ValueError: if ipc is below 1, a weight is negative or all are 0, the strategy or the rule is unknown, or a
@@ -72,7 +75,7 @@ def cafe(
             outer=outer, inner=inner, window=window, query=query, max_epochs=max_epochs
         ),
         networks=networks_for(data, paper=2000, digits=8),
-        updates=50,
+        updates=at_least("max_updates", max_updates, 1),
         optimizer=sgd(0.1, momentum=0.5),
         decay=halved_after(),
         protocol=cafe_protocol(data_name(data), strategy),

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jdd.methods.query_rule import Visit, Window, has_moved, is_exhausted, turn
 
 from jdd.methods import original_query_rule, query_rule
-from jdd.methods.query_rule import Visit, Window, has_moved, is_exhausted, turn
 
 RULES = {"official": original_query_rule, "corrected": query_rule}
 SCRIPTS = [f"s{i}" for i in range(6)]
