@@ -19,6 +19,9 @@ from jdd.methods.norm_policy import batch_statistics as batch_statistics
 from jdd.methods.norm_policy import frozen_statistics as frozen_statistics
 from jdd.methods.objectives import after_warm_up as after_warm_up
 from jdd.methods.objectives import bidirectional_gradients as bidirectional_gradients
+from jdd.methods.objectives import (
+    class_characteristic_functions as class_characteristic_functions,
+)
 from jdd.methods.objectives import class_embeddings as class_embeddings
 from jdd.methods.objectives import class_gradients as class_gradients
 from jdd.methods.objectives import collective_gradients as collective_gradients

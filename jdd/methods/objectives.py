@@ -17,6 +17,7 @@ from jdd.matching import (
     add,
     batch_mean,
     chain,
+    characteristic_function,
     collective,
     convolutions_only,
     discrimination,
@@ -39,7 +40,7 @@ from jdd.matching import (
     synthetic_at_most,
     when_coupled,
 )
-from jdd.validation import at_least
+from jdd.validation import at_least, positive
 
 
 @register
@@ -284,6 +285,45 @@ def class_embeddings(*, strategy: str | None = None) -> Stage:
     together = chain(per_class(siamese(strategy)), joint_embeddings(), mean_embedding())
     one_by_one = per_class(chain(siamese(strategy), embeddings(), batch_mean(), squared_error()))
     return when_coupled(together, one_by_one)
+
+
+@register
+def class_characteristic_functions(
+    *,
+    frequencies: int = 4096,
+    alpha: float = 0.5,
+    factor: float = 300.0,
+    strategy: str | None = None,
+) -> Stage:
+    r"""Sum over classes of the distance between the characteristic functions of embeddings (NCFM).
+
+    Embeddings have length 1. Networks with BatchNorm in training mode see all classes in one batch, as in
+    `class_embeddings`.
+
+    Args:
+      frequencies: where the functions are compared: so many standard normal points, drawn for every class and
+        update.
+      alpha: weight of amplitudes; that of phases is 1 - alpha.
+      factor: of the whole, the authors' 300.
+      strategy: as in `class_gradients`.
+
+    Returns:
+      A stage on a pair of class-stacked batches that ends in a scalar. It needs a network with
+      embeddings.
+
+    Raises:
+      ValueError: if frequencies is below 1, alpha is not from 0 to 1, the factor is not positive, or the
+        strategy names an unknown op.
+
+    Reference: Wang et al., CVPR 2025, https://arxiv.org/abs/2502.20653.
+
+    >>> class_characteristic_functions(alpha=0.9)
+    class_characteristic_functions(alpha=0.9)
+    """
+    distance = characteristic_function(frequencies, alpha=alpha)
+    together = chain(per_class(siamese(strategy)), joint_embeddings(), distance)
+    one_by_one = per_class(chain(siamese(strategy), embeddings(), distance))
+    return scale(positive("factor", factor), when_coupled(together, one_by_one))
 
 
 @register
