@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from jdd.methods import dm as dm
     from jdd.methods import dsa as dsa
     from jdd.methods import dsac as dsac
+    from jdd.methods import idc as idc
 
 try:
     __version__ = version("jdd")
@@ -70,7 +71,8 @@ _NAMES = {
     "register_function": "choice",
     "load_dataset": "datasets",
     **dict.fromkeys(
-        ("Recipe", "build", "dc", "dsa", "dcc", "dsac", "dm", "cafe", "cafe_fixed"), "methods"
+        ("Recipe", "build", "dc", "dsa", "dcc", "dsac", "dm", "cafe", "cafe_fixed", "idc"),
+        "methods",
     ),
 }
 

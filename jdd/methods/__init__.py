@@ -32,6 +32,7 @@ from jdd.methods.optimizers import Decay as Decay
 from jdd.methods.optimizers import Optimizer as Optimizer
 from jdd.methods.optimizers import adam as adam
 from jdd.methods.optimizers import by_group as by_group
+from jdd.methods.optimizers import class_by_class as class_by_class
 from jdd.methods.optimizers import halved_after as halved_after
 from jdd.methods.optimizers import sgd as sgd
 from jdd.methods.presets import PRESETS as PRESETS
@@ -43,6 +44,7 @@ from jdd.methods.presets import dcc as dcc
 from jdd.methods.presets import dm as dm
 from jdd.methods.presets import dsa as dsa
 from jdd.methods.presets import dsac as dsac
+from jdd.methods.presets import idc as idc
 from jdd.methods.query_motion import by_original_queries as by_original_queries
 from jdd.methods.query_motion import by_queries as by_queries
 from jdd.methods.recipe import CHOICES as CHOICES

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from jdd.methods.presets.contrastive_signals import dcc as dcc
 from jdd.methods.presets.contrastive_signals import dsac as dsac
 from jdd.methods.presets.distribution_matching import dm as dm
+from jdd.methods.presets.efficient_parametrisation import idc as idc
 from jdd.methods.presets.feature_alignment import cafe as cafe
 from jdd.methods.presets.feature_alignment import cafe_fixed as cafe_fixed
 from jdd.methods.presets.gradient_matching import dc as dc
@@ -40,4 +41,5 @@ PRESETS: dict[str, Preset] = {
     "cafe-fixed": Preset(
         cafe_fixed, "CAFE's objective under fixed loops", "Wang et al., CVPR 2022"
     ),
+    "idc": Preset(idc, "Information-intensive Dataset Condensation", "Kim et al., ICML 2022"),
 }
