@@ -7,6 +7,11 @@ from jdd.matching.base import Pair as Pair
 from jdd.matching.base import Stage as Stage
 from jdd.matching.base import stateless as stateless
 from jdd.matching.base import value_of as value_of
+from jdd.matching.bidirectional import Bidirectional as Bidirectional
+from jdd.matching.bidirectional import gradients_and_embeddings as gradients_and_embeddings
+from jdd.matching.bidirectional import on_embeddings as on_embeddings
+from jdd.matching.bidirectional import on_gradients as on_gradients
+from jdd.matching.characteristic import characteristic_function as characteristic_function
 from jdd.matching.combinators import Schedule as Schedule
 from jdd.matching.combinators import add as add
 from jdd.matching.combinators import chain as chain

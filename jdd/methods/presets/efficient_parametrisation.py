@@ -55,6 +55,15 @@ _BY_DATA = {
 _BASE_RATES = {"squared-error": 5e-3, "absolute-error": 1e-4}
 
 
+def metric_of(data: str) -> Metric:
+    """The authors' distance between gradients for a data set.
+
+    >>> metric_of("cifar10"), metric_of("fashion_mnist")
+    ('squared-error', 'absolute-error')
+    """
+    return _BY_DATA.get(data_name(data), _CIFAR).metric
+
+
 def idc(
     ipc: int,
     *,
