@@ -244,11 +244,18 @@ def spline_rotate(x: Array, angle: Array, fill: Array, *, limit: int = 180) -> A
     [2.0, 1.0, 0.0]
     """
     height, width = x.shape[1:3]
-    table = map(jnp.asarray, _angles(height, width, limit))
-    cos, sin, row_shift, column_shift = (t[angle + limit] for t in table)
     middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
-    rows = (jnp.arange(height, dtype=jnp.float32) - middle_row + row_shift)[:, None]
-    columns = (jnp.arange(width, dtype=jnp.float32) - middle_column + column_shift)[None, :]
+    cos, sin, row_shift, column_shift = _angles(height, width, limit)
+    cos, sin = jnp.asarray(cos)[angle + limit], jnp.asarray(sin)[angle + limit]
+
+    def positions(extent: int, shift: np.ndarray) -> Array:
+        offset = jnp.arange(extent, dtype=jnp.float32) - (extent - 1) / 2
+        return offset + jnp.asarray(shift)[angle + limit]
+
+    down = positions(height, row_shift)
+    # One array for squares: the compiler then rounds as it did when it could assume one.
+    along = down if height == width else positions(width, column_shift)
+    rows, columns = down[:, None], along[None, :]
     row = cos * rows + sin * columns
     column = cos * columns - sin * rows
     inside = (jnp.abs(row) <= middle_row) & (jnp.abs(column) <= middle_column)

@@ -77,11 +77,10 @@ def scale(x: Array, sx: ArrayLike, sy: ArrayLike) -> Array:
     def resample(x: Array, s: ArrayLike, offset: Array, shared: str, per_image: str) -> Array:
         # Bilinear sampling separates here, and the transpose of a matrix needs no scatter.
         factor = _parameter(s, x, offset.dtype)
-        position = factor.reshape(-1, 1, 1) * offset[None, :, None]
-        weight = hat(position - offset[None, None, :]).astype(x.dtype)
-        if factor.ndim == 0:
-            return jnp.einsum(shared, weight[0], x, precision="highest")
-        return jnp.einsum(per_image, weight, x, precision="highest")
+        batch = (1,) * factor.ndim
+        target, source = offset.reshape(*batch, -1, 1), offset.reshape(*batch, 1, -1)
+        weight = hat(factor[..., None, None] * target - source).astype(x.dtype)
+        return jnp.einsum(per_image if factor.ndim else shared, weight, x, precision="highest")
 
     x = resample(x, sy, rows, "ih,nhwc->niwc", "nih,nhwc->niwc")
     return resample(x, sx, columns, "jw,nhwc->nhjc", "njw,nhwc->nhjc")
