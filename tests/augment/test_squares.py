@@ -24,7 +24,10 @@ CALLS = {
     "rotate": ({"theta": 0.2}, {"theta": [0.26, -0.7, 2.5]}),
     "crop": ({"tx": -2, "ty": 1}, {"tx": [1, 0, -2], "ty": [2, -1, 0]}),
     "cutout": ({"ox": 0, "oy": 5}, {"ox": [6, 3, 0], "oy": [1, 7, 4]}),
-    "color": ({"b": 0.3, "s": 0.4, "k": 1.4}, {"b": [-0.4, 0.1, 0], "s": [2, 0, 1], "k": [0.5, 1, 2]}),
+    "color": (
+        {"b": 0.3, "s": 0.4, "k": 1.4},
+        {"b": [-0.4, 0.1, 0], "s": [2, 0, 1], "k": [0.5, 1, 2]},
+    ),
 }
 # These read pixels and compute nothing.
 EXACT = ("x", "y", "flip", "crop", "cutout", "dc_augment scale")
