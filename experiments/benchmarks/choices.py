@@ -1,4 +1,4 @@
-"""The figures behind smaller choices: what the comments of jdd/augment, jdd/data and jdd/nn quote.
+"""The figures behind smaller choices, listed in docs/performance-choices.md.
 
     python experiments/benchmarks/choices.py --out experiments/results/benchmarks/choices.json
 
