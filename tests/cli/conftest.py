@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -17,17 +18,19 @@ class Outcome(NamedTuple):
     err: str
 
 
+def has_a_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets the folder of compiled programs, where the environment sets none: never the user's."""
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(folder))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", chosen)
+
+
 @pytest.fixture
 def cli(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Outcome]:
-    # Tells the command line that somebody has decided about the cache, so that it does not.
-    decided = os.environ.get(
-        "JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "jax")
-    )
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", decided)
+    has_a_cache(tmp_path_factory.getbasetemp() / "jax", monkeypatch)
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()
@@ -39,10 +42,10 @@ def cli(
 
 
 def is_refused(outcome: Outcome, *words: str) -> bool:
-    """Exit code 2, nothing on stdout, and one line on stderr that says these words."""
+    """Exit code 2, nothing on stdout, and one line on stderr with these words."""
     lines = outcome.err.splitlines()
-    said = len(lines) == 1 and lines[0].startswith("jdd: error: ")
-    return outcome.code == 2 and not outcome.out and said and all(w in lines[0] for w in words)
+    is_one = len(lines) == 1 and lines[0].startswith("jdd: error: ")
+    return outcome.code == 2 and not outcome.out and is_one and all(w in lines[0] for w in words)
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from jdd.cli.commands import Dc
-from jdd.cli.experiment import prepare
-from jdd.cli.run_directory import RunDirectory
 
+from jdd import methods, nn
 from jdd.artefact import DistilledSet, Metadata
-from jdd.cli.options import NetworkOptions
+from jdd.configuration import Configuration, DataChoice
+from jdd.evaluate import PROTOCOLS
+from jdd.runs.directory import RunDirectory
+from jdd.runs.experiment import prepare
 
 IMAGES = np.arange(12 * 64, dtype=np.uint8).reshape(12, 8, 8, 1)
 LABELS = np.repeat(np.arange(2), (7, 5))
@@ -69,22 +70,31 @@ def write_data(folder: Path) -> None:
 
 def write_sets(folder: Path) -> None:
     """Sets of the digits, one image per class, that are wrong in one point each."""
-    options = {"data": "digits", "width": 4, "depth": 1}
 
-    def metadata(**changes) -> Metadata:
-        given = {"class_names": DIGITS, "mean": (0.3,), "std": (0.4,), "options": options} | changes
-        return Metadata(
-            method="dc", dataset="digits", ipc=1, space="normalised", protocol="dc", **given
-        )
+    def metadata(depth: int = 1, **changes) -> Metadata:
+        configuration = {
+            "data": {"name": "digits"},
+            "network": nn.network("convnet", width=4, depth=depth).to_json(),
+        }
+        usual = {
+            "class_names": DIGITS,
+            "mean": (0.3,),
+            "std": (0.4,),
+            "protocol": PROTOCOLS["dc"].to_json(),
+            "configuration": configuration,
+        }
+        return Metadata(method="dc", dataset="digits", ipc=1, space="normalised", **usual | changes)
 
-    good = DistilledSet(floats(10, 8, 8, 1), np.arange(10), metadata())
-    good.save(folder / "good.safetensors")
-    rgb = metadata(mean=(0.3,) * 3, std=(0.4,) * 3)
-    DistilledSet(floats(10, 8, 8, 3), np.arange(10), rgb).save(folder / "rgb.safetensors")
-    letters = metadata(class_names=tuple("abcdefghij"))
-    DistilledSet(floats(10, 8, 8, 1), np.arange(10), letters).save(folder / "abc.safetensors")
-    deep = metadata(options=options | {"depth": 9})
-    DistilledSet(floats(10, 8, 8, 1), np.arange(10), deep).save(folder / "deep.safetensors")
+    def save(name: str, images: np.ndarray, metadata: Metadata) -> DistilledSet:
+        distilled = DistilledSet.from_images(images, np.arange(10), metadata)
+        distilled.save(folder / f"{name}.safetensors")
+        return distilled
+
+    good = save("good", floats(10, 8, 8, 1), metadata())
+    save("rgb", floats(10, 8, 8, 3), metadata(mean=(0.3,) * 3, std=(0.4,) * 3))
+    save("abc", floats(10, 8, 8, 1), metadata(class_names=tuple("abcdefghij")))
+    save("deep", floats(10, 8, 8, 1), metadata(depth=9))
+    save("no-protocol", floats(10, 8, 8, 1), metadata(protocol={}))
 
     header = {"jdd": good.metadata.to_json()}
     tensors = {"images": good.images, "labels": good.labels}
@@ -102,6 +112,11 @@ def write_sets(folder: Path) -> None:
     safetensors.numpy.save_file(tensors, folder / "others.safetensors")
     newer = {"jdd": json.dumps(json.loads(header["jdd"]) | {"format_version": 9})}
     safetensors.numpy.save_file(tensors, folder / "newer.safetensors", metadata=newer)
+    unknown = json.loads(header["jdd"]) | {"synthetic": {"choice": "by_somebody", "factor": 2}}
+    stored = {"stored/images": good.images, "labels": good.labels}
+    safetensors.numpy.save_file(
+        stored, folder / "somebody.safetensors", metadata={"jdd": json.dumps(unknown)}
+    )
     content = (folder / "good.safetensors").read_bytes()
     (folder / "cut.safetensors").write_bytes(content[:-9])
     changed = content[:-9] + bytes([content[-9] ^ 64]) + content[-8:]
@@ -110,13 +125,15 @@ def write_sets(folder: Path) -> None:
 
 
 def write_runs(folder: Path) -> None:
-    """A run of DC on digits that has just begun, and two that are damaged."""
-    options = prepare(Dc(network=NetworkOptions(width=4, depth=1))).options
-    config = {"options": options, "versions": {}, "device": {}}
-    for name in ("begun", "no-config", "no-checkpoint"):
-        with RunDirectory.open(folder / name, config, resume=False):
+    """A run of DC on digits that has just begun, and others that are damaged or of jdd 0.1."""
+    small = nn.network("convnet", width=4, depth=1)
+    recipe = methods.dc(1, data="digits")
+    configuration = prepare(Configuration(recipe, DataChoice("digits"), small)).configuration
+    for name in ("begun", "no-config", "no-checkpoint", "of-0.1"):
+        with RunDirectory.open(folder / name, configuration, resume=False):
             pass
-    (folder / "no-config" / "config.json").write_text('{"options": ')
+    (folder / "no-config" / "config.json").write_text('{"configuration": ')
+    (folder / "of-0.1" / "config.json").write_text('{"options": {"method": "dc", "ipc": 1}}')
     step = folder / "no-checkpoint" / "checkpoints" / "7"
     step.mkdir(parents=True)
     (step / "_CHECKPOINT_METADATA").write_text("{")
@@ -306,6 +323,6 @@ def test_a_set_that_says_strange_things_of_itself_is_shown(cli, world, tmp_path)
     metadata = Metadata(
         *("dc", "toy", ("cat", "dog"), 1, "normalised", (0.5,), (0.25,)), results=results
     )
-    file = DistilledSet(floats(2, 8, 8, 1), np.arange(2), metadata).save(tmp_path / "a.safetensors")
+    file = DistilledSet.from_images(floats(2, 8, 8, 1), np.arange(2), metadata).save(tmp_path / "a.safetensors")
     outcome = cli("show", file)
     assert outcome.code == 0 and "high" not in outcome.out, outcome
