@@ -28,7 +28,7 @@ from jdd.configuration import Configuration, DataChoice, EvaluationPlan
 from jdd.data import Batch
 from jdd.evaluate import PROTOCOLS
 from jdd.nn import network
-from jdd.synthetic import Parametrisation, pixels
+from jdd.synthetic import Parametrisation, Statistics, all_variants, flat, pixels
 from tests.parametrisations import mosaic, tinted
 
 NAMES = ("cat", "dog", "ünïcode")
@@ -256,6 +256,18 @@ def test_pixels_and_normalised_agree_with_the_space(name: str) -> None:
     raw = np.clip((images if is_raw else images * std + mean) * 255.0, 0, 255)
     assert distilled.pixels().dtype == np.uint8
     assert np.abs(distilled.pixels() - raw).max() <= 0.5001
+
+
+@pytest.mark.parametrize("name", PARAMETRISATIONS)
+def test_networks_see_what_they_saw_in_the_run_bit_for_bit(path: Path, name: str) -> None:
+    synthetic = PARAMETRISATIONS[name]
+    params = make_params(synthetic)
+    rows = (jnp.asarray(x, jnp.float32) for x in (METADATA.mean, METADATA.std))
+    statistics = Statistics(*(row.reshape(1, 1, 1, 1, 1, -1) for row in rows))
+    seen = np.asarray(flat(all_variants(synthetic, params, statistics)).images)
+    DistilledSet.from_params(synthetic, params, METADATA).save(path)
+    loaded = DistilledSet.load(path).normalised()
+    assert loaded.tobytes() == seen.reshape(loaded.shape).tobytes()
 
 
 def test_images_made_by_hand_may_be_in_either_space() -> None:

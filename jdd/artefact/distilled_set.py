@@ -6,8 +6,9 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jdd.artefact import file
@@ -92,7 +93,7 @@ class DistilledSet:
     def from_params(
         cls, synthetic: Parametrisation, params: Any, metadata: Metadata
     ) -> DistilledSet:
-        """The set of a run: what the parametrisation stores of its parameters, with the decoded labels.
+        """Makes the set of a run: what the parametrisation stores of its parameters, with the decoded labels.
 
         Args:
           synthetic: the parametrisation, made by a registered factory.
@@ -130,7 +131,7 @@ class DistilledSet:
     def from_images(
         cls, images: np.ndarray, labels: np.ndarray, metadata: Metadata
     ) -> DistilledSet:
-        """The set of some images, as a parametrisation by pixels stores it.
+        """Makes a set of images, as the parametrisation by pixels stores it.
 
         Args:
           images: float32 ``[N, H, W, channels]`` in the space of the metadata, ``ipc`` for each class.
@@ -225,21 +226,24 @@ class DistilledSet:
         return images
 
     def normalised(self) -> np.ndarray:
-        """The images in the space that networks are trained in, float32, shaped as `images`."""
-        statistics = Statistics(
-            cast(Any, _row(self.metadata.mean)), cast(Any, _row(self.metadata.std))
-        )
-        return from_space(cast(Any, self.metadata.space), self.images, statistics)
+        """Returns the images in the space that networks are trained in, float32, shaped as `images`."""
+        if self.metadata.space == "normalised":
+            return self.images
+        # By jax, as a run does it: numpy divides with another rounding.
+        rank = (1,) * (self.images.ndim - 1)
+        rows = (jnp.asarray(x, jnp.float32) for x in (self.metadata.mean, self.metadata.std))
+        statistics = Statistics(*(row.reshape(*rank, -1) for row in rows))
+        return np.array(from_space(self.metadata.space, jnp.asarray(self.images), statistics))
 
     def pixels(self) -> np.ndarray:
-        """The images for people, clipped, uint8, shaped as `images`."""
+        """Returns the images for people, clipped, uint8, shaped as `images`."""
         raw = self.images
         if self.metadata.space == "normalised":
             raw = denormalise(raw, self.metadata.mean, self.metadata.std)
         return np.rint(np.clip(raw, 0.0, 1.0) * 255.0).astype(np.uint8)
 
     def to_torch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The normalised images and the labels as PyTorch tensors, on the CPU and in memory of their own.
+        """Returns the normalised images and the labels as PyTorch tensors, on the CPU, as copies.
 
         Returns:
           Images float32 ``[N, channels, H, W]`` (``[N, V, channels, H, W]`` with several variants), and labels
@@ -260,7 +264,7 @@ class DistilledSet:
         return torch.from_numpy(images), torch.from_numpy(self.labels.astype(kind))
 
     def describe(self) -> dict[str, str]:
-        """Everything about the set, for people; also where the parametrisation is unknown."""
+        """Describes the set for people, by name of the row; also where the parametrisation is unknown."""
         labels = "hard" if self.labels.ndim == 1 else "soft"
         if self.metadata.unknown_choices():
             images = f"{len(self.labels)}, not decoded: their parametrisation is unknown here"
@@ -348,7 +352,7 @@ class DistilledSet:
 
     @functools.cached_property
     def _decoded_shape(self) -> tuple[int, ...]:
-        """``[C, n, H, W, channels]`` of decoded images, checked against the metadata."""
+        """Of decoded images, ``[C, n, H, W, channels]``, checked against the metadata."""
         shape = decoded_shape(self.synthetic, self.params, self.stored)
         require(
             shape[0] == self.num_classes,
@@ -369,7 +373,3 @@ def _check_channels(channels: int, metadata: Metadata) -> None:
 def _single(array: Any) -> np.ndarray:
     array = np.asarray(array)
     return array.astype(np.float32) if array.dtype == np.float64 else array
-
-
-def _row(values: tuple[float, ...]) -> np.ndarray:
-    return np.asarray(values, np.float32)

@@ -21,12 +21,11 @@ from jdd.artefact.format import FORMAT_VERSION, entries_of
 from jdd.artefact.provenance import versions
 from jdd.augment import Augmentation, no_augmentation
 from jdd.choice import from_json
-from jdd.configuration import Configuration, DataChoice, EvaluationPlan
+from jdd.configuration import Configuration, DataChoice, evaluation_network
 from jdd.evaluate import PROTOCOLS, EvaluationProtocol
-from jdd.methods import PRESETS
 from jdd.nn import Network
 from jdd.synthetic import Parametrisation, pixels
-from jdd.synthetic.parametrisation import SPACES
+from jdd.synthetic.parametrisation import SPACES, Space
 from jdd.validation import one_of
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Metadata:
     dataset: str
     class_names: tuple[str, ...]
     ipc: int
-    space: str
+    space: Space
     mean: tuple[float, ...]
     std: tuple[float, ...]
     layout: str = "NHWC"
@@ -127,7 +126,7 @@ class Metadata:
         learning_rate: float | None = None,
         results: Mapping[str, Any] | None = None,
     ) -> Metadata:
-        """The metadata of the set of a run.
+        """Makes the metadata of the set of a run.
 
         Args:
           configuration: of the run.
@@ -168,11 +167,11 @@ class Metadata:
         return self.synthetic == _PIXELS
 
     def unknown_choices(self) -> list[str]:
-        """The names in `synthetic` that no module of this process has registered."""
+        """Returns the names in `synthetic` that no module of this process has registered."""
         return unknown_choices(self.synthetic)
 
     def parametrisation(self) -> Parametrisation:
-        """What decodes the set.
+        """Returns the parametrisation, which decodes the set.
 
         Raises:
           ValueError: if this process does not know it, it is no parametrisation, or it decodes into another
@@ -195,7 +194,7 @@ class Metadata:
         return choice
 
     def evaluation_protocol(self) -> EvaluationProtocol | None:
-        """The evaluation that belongs to the set; None where the file states none.
+        """Returns the evaluation that belongs to the set; None where the file states none.
 
         Where this jdd has another protocol of the same name, the one of the file is returned, and its
         name states that.
@@ -221,7 +220,7 @@ class Metadata:
         return dataclasses.replace(protocol, name=f"{protocol.name}, as the set states it")
 
     def augmentation(self) -> Augmentation:
-        """What to augment with when a network is trained on the set; that of its protocol.
+        """Returns what to augment with when a network is trained on the set: that of its protocol.
 
         Raises:
           ValueError: if this jdd does not know it.
@@ -234,7 +233,7 @@ class Metadata:
         return no_augmentation() if recorded is None else from_json(recorded)
 
     def data_choice(self) -> DataChoice:
-        """The data set that evaluates the set, with the classes of its labels in their order.
+        """Returns the data set to evaluate with, with the classes of the labels in their order.
 
         The fingerprint is that of the run; empty where the classes are not those of the run.
 
@@ -255,7 +254,7 @@ class Metadata:
         return DataChoice(name, self.class_names, share, fingerprint if is_of_run else "")
 
     def network(self) -> Network | None:
-        """The network that the set was distilled on; None where the file states none.
+        """Returns the network that the set was distilled on; None where the file states none.
 
         Raises:
           ValueError: if this jdd has no such network.
@@ -264,7 +263,7 @@ class Metadata:
         return Network.from_json(entries) if entries else None
 
     def eval_network(self) -> Network | None:
-        """The network that the run evaluated with; None where the file states none.
+        """Returns the network that the run evaluated with; None where the file states none.
 
         Raises:
           ValueError: if this jdd has no such network.
@@ -278,12 +277,10 @@ class Metadata:
         require(
             norm is None or isinstance(norm, str), f"configuration: norm is {norm!r}, not a string"
         )
-        plan = EvaluationPlan(norm=norm)
-        recipe = dataclasses.replace(PRESETS["dm"].recipe(self.ipc), pool=pool)
-        return Configuration(recipe, network=network, evaluation=plan).eval_network
+        return evaluation_network(network, pool, norm)
 
     def describe(self) -> dict[str, str]:
-        """Every field, for people."""
+        """Describes every field for people, by name of the row."""
         try:
             protocol = self.evaluation_protocol()
         except ValueError as error:
@@ -293,12 +290,12 @@ class Metadata:
         return described(self, text)
 
     def to_json(self) -> str:
-        """The metadata as JSON text, with the version of the format."""
+        """Returns the metadata as JSON text, with the version of the format."""
         return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Metadata:
-        """The metadata that `to_json` wrote, in this version of the format or version 1.
+        """Reads the metadata that `to_json` wrote, in this version of the format or version 1.
 
         Entries unknown to this version are passed over.
 
