@@ -126,6 +126,39 @@ def absolute_error(syn: PyTree, real: PyTree) -> Array:
     return _sum_over_leaves(lambda a, b: jnp.sum(jnp.abs(a - b)), syn, real)
 
 
+def mean_absolute_error(syn: PyTree, real: PyTree) -> Array:
+    r"""Mean absolute difference of each output unit, summed over units and leaves.
+
+    .. math:: \sum_{\text{leaf}} \sum_i \frac{1}{|a_i|} \sum |a_i - b_i|
+
+    where :math:`a_i`, :math:`b_i` hold everything that leads to output unit i, which is the *last*
+    axis of a leaf, as in `layerwise_cosine`. Each entry of a leaf of rank 0 or 1 is a unit of its own.
+
+    Args:
+      syn: pytree of arrays.
+      real: pytree of the same structure and shapes.
+
+    Returns:
+      A scalar.
+
+    Raises:
+      ValueError: if the two pytrees differ in structure or shapes.
+
+    Reference: the option "l1_mean" of IDC's code (ICML 2022).
+
+    >>> import jax.numpy as jnp
+    >>> print(mean_absolute_error({"w": jnp.ones((4, 3))}, {"w": -jnp.ones((4, 3))}))
+    6.0
+    """
+
+    def leaf_distance(a: Array, b: Array) -> Array:
+        difference = jnp.abs(a - b)
+        units = difference.shape[-1] if difference.ndim else 1
+        return jnp.sum(difference.reshape(-1, units).mean(0))
+
+    return _sum_over_leaves(leaf_distance, syn, real)
+
+
 def _sum_over_leaves(function: Any, syn: PyTree, real: PyTree) -> Array:
     syn_leaves, syn_tree = jax.tree.flatten(syn)
     real_leaves, real_tree = jax.tree.flatten(real)

@@ -85,12 +85,23 @@ def class_labels(num_classes: int, n: int) -> Array:
 
 def into_space(space: Space, images: Array, statistics: Statistics) -> Array:
     """Normalised images in the space of a parametrisation."""
-    return images if space == "normalised" else images * statistics.std + statistics.mean
+    if space == "normalised":
+        return images
+    mean, std = _per_channel(statistics, images.ndim)
+    return images * std + mean
 
 
 def from_space(space: Space, images: Any, statistics: Statistics) -> Any:
     """Decoded images in the space that networks see."""
-    return images if space == "normalised" else (images - statistics.mean) / statistics.std
+    if space == "normalised":
+        return images
+    mean, std = _per_channel(statistics, images.ndim)
+    return (images - mean) / std
+
+
+def _per_channel(statistics: Statistics, rank: int) -> Statistics:
+    """Statistics of the rank of the images, so that no rank is promoted."""
+    return Statistics(*(x.reshape((1,) * (rank - 1) + (-1,)) for x in statistics))
 
 
 def one_variant(
@@ -123,14 +134,15 @@ def flat(batch: Batch) -> Batch:
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
 
 
-def _check_images(images: Array) -> None:
+def check_images(images: Array) -> None:
+    """Raises a ``ValueError`` where images are not class-stacked, ``[C, n, H, W, ch]``."""
     if images.ndim != 5:
         raise ValueError(f"images must be [C, ipc, H, W, channels], got shape {images.shape}")
 
 
 def _init_pixels(key: Array, images: Array) -> Params:
     del key
-    _check_images(images)
+    check_images(images)
     # A copy: the state is donated to each dispatch, and the images may be the caller's.
     return {"images": jnp.array(images)}
 
