@@ -15,11 +15,21 @@ import pytest
 from jdd import augment, baselines, matching, methods, synthetic
 from jdd.data import Batch, Data, Draw, Split, class_table, draw_indices, take, uniform
 from jdd.matching import Context, Pair, value_of
-from jdd.methods import PRESETS, advance, class_gradients, never, on_synthetic
-from tests.methods.small_runs import build, data, program, run, same, small, small_model, step
+from jdd.methods import advance, class_gradients, never, on_synthetic
+from tests.methods.small_runs import (
+    PAPERS,
+    build,
+    data,
+    program,
+    run,
+    same,
+    small,
+    small_model,
+    step,
+)
 
 # CAFE's own motion has its own tests, test_query_motion.py.
-FIXED = [name for name in PRESETS if name != "cafe"]
+FIXED = [name for name in PAPERS if name != "cafe"]
 ONE_UPDATE = small("dc", networks=4, updates=1, motion=on_synthetic(0))
 
 
