@@ -103,14 +103,7 @@ class Configuration:
         Raises:
           ValueError: if it has no norm to choose.
         """
-        norm = self.evaluation.norm
-        if norm is None:
-            return self.network if self.recipe.pool == "SS" else self.network.without_batch_norm()
-        # With BatchNorm, the papers' variants of an architecture (downsampling) are kept too.
-        base = self.network if norm == "batch" else self.network.without_batch_norm()
-        if "norm" not in base.options:
-            raise ValueError(f"norm: {base.architecture} has no norm")
-        return base.replace(norm=norm)
+        return evaluation_network(self.network, self.recipe.pool, self.evaluation.norm)
 
     def record(self) -> dict[str, Any]:
         """Everything as a JSON object; the inverse is `from_record`.
@@ -153,6 +146,31 @@ class Configuration:
             EvaluationPlan(**plan),
             content["seed"],
         )
+
+
+def evaluation_network(network: Network, pool: str, norm: str | None) -> Network:
+    """The evaluation network that belongs to the network that is matched on.
+
+    Args:
+      network: that is matched on.
+      pool: "SS", the same network, or "S", without its BatchNorm.
+      norm: another norm; None for that of the pool.
+
+    Raises:
+      ValueError: if the architecture has no norm to choose.
+
+    >>> from jdd import nn
+    >>> evaluation_network(nn.network("convnetbn"), "S", None).norm
+    'instance'
+    """
+    # With BatchNorm, the papers' variants of an architecture (downsampling) are kept too.
+    keeps = pool == "SS" if norm is None else norm == "batch"
+    base = network if keeps else network.without_batch_norm()
+    if norm is None:
+        return base
+    if "norm" not in base.options:
+        raise ValueError(f"norm: {base.architecture} has no norm")
+    return base.replace(norm=norm)
 
 
 def _entries(name: str, content: Any, kind: type) -> Mapping[str, Any]:

@@ -21,9 +21,8 @@ from jdd.artefact.format import FORMAT_VERSION, entries_of
 from jdd.artefact.provenance import versions
 from jdd.augment import Augmentation, no_augmentation
 from jdd.choice import from_json
-from jdd.configuration import Configuration, DataChoice, EvaluationPlan
+from jdd.configuration import Configuration, DataChoice, evaluation_network
 from jdd.evaluate import PROTOCOLS, EvaluationProtocol
-from jdd.methods import PRESETS
 from jdd.nn import Network
 from jdd.synthetic import Parametrisation, pixels
 from jdd.synthetic.parametrisation import SPACES, Space
@@ -278,9 +277,7 @@ class Metadata:
         require(
             norm is None or isinstance(norm, str), f"configuration: norm is {norm!r}, not a string"
         )
-        plan = EvaluationPlan(norm=norm)
-        recipe = dataclasses.replace(PRESETS["dm"].recipe(self.ipc), pool=pool)
-        return Configuration(recipe, network=network, evaluation=plan).eval_network
+        return evaluation_network(network, pool, norm)
 
     def describe(self) -> dict[str, str]:
         """Describes every field for people, by name of the row."""

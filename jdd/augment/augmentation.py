@@ -29,8 +29,7 @@ class Augmentation(Choice):
         the key alone, for the whole batch; None where the augmentation cannot be siamese.
       name: "none", "dsa", "dc", "idc", the last with "cutmix", or a name of the user's.
       strategy: its ops joined by "_"; empty for none.
-      mixes_labels: whether ``per_sample`` needs labels as probabilities ``[n, K]``. Training makes them
-        of integers.
+      mixes_labels: whether ``per_sample`` needs labels as probabilities ``[n, K]``; see `augmented`.
     """
 
     per_sample: Callable[[Array, Any], Any]
@@ -43,6 +42,19 @@ class Augmentation(Choice):
     def is_none(self) -> bool:
         """Whether images stay as they are."""
         return self.name == "none"
+
+    def augmented(self, key: Array, batch: Any, num_classes: int) -> Any:
+        """A minibatch after ``per_sample``; labels become probabilities where they are mixed.
+
+        >>> from jdd.data.batch import Batch
+        >>> batch = Batch(jax.numpy.ones((2, 8, 8, 1)), jax.numpy.array([0, 1]))
+        >>> cutmix_augmentation().augmented(jax.random.key(0), batch, 3).labels.shape
+        (2, 3)
+        """
+        if self.mixes_labels and batch.labels.ndim == 1:
+            soft = jax.nn.one_hot(batch.labels, num_classes, dtype=batch.images.dtype)
+            batch = batch._replace(labels=soft)
+        return self.per_sample(key, batch)
 
 
 def of_images(function: Callable[[Array, Array], Array]) -> Callable[[Array, Any], Any]:

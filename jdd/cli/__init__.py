@@ -57,11 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _import_extensions() -> None:
     """Imports the modules that JDD_IMPORT names: they register methods and choices of a user's own."""
-    for name in filter(None, os.environ.get("JDD_IMPORT", "").split(",")):
+    names = [name.strip() for name in os.environ.get("JDD_IMPORT", "").split(",")]
+    if any(names) and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # as with python -m jdd
+    for name in filter(None, names):
         try:
-            importlib.import_module(name.strip())
-        except ImportError as error:
-            raise UsageError(f"JDD_IMPORT: cannot import {name.strip()}: {error}") from None
+            importlib.import_module(name)
+        except Exception as error:  # whatever a user's module raises
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise UsageError(f"JDD_IMPORT: cannot import {name} ({reason})") from error
 
 
 def _explained(error: Exception) -> str | None:

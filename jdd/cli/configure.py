@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jdd import artefact as artefact  # registers from_set
 from jdd import choice, nn
-from jdd.cli.errors import UsageError, naming, naming_if_mentioned
+from jdd.cli.errors import UsageError, naming
 from jdd.cli.options import Evaluate, NetworkOptions, PlanOptions, RecipeOptions
 from jdd.cli.parse import Distill, method_options
+from jdd.cli.places import expanded
 from jdd.configuration import Configuration, DataChoice, EvaluationPlan
 from jdd.methods import CHOICES, PRESETS, Recipe
 from jdd.methods.presets.constants import data_name
+from jdd.validation import one_of
+
+T = TypeVar("T")
 
 # Options that change one argument of a choice: (field of the recipe, argument).
 SHORTCUTS: Mapping[str, tuple[str, str]] = {
@@ -39,11 +44,7 @@ def configuration(command: Distill) -> Configuration:
     """
     network = matched_network(command.network)
     recipe = edited(preset(command, network), command.recipe)
-    if command.recipe.net_epochs and recipe.updates == 1:
-        raise UsageError(
-            "net_epochs has no effect with one update per network: give --updates above 1 "
-            "(option --net-epochs)"
-        )
+    _require_effect(recipe, command.recipe)
     with naming("--seed"):
         configuration = Configuration(
             recipe,
@@ -69,8 +70,8 @@ def preset(command: Distill, network: nn.Network) -> Recipe:
     for name in ("networks", "updates"):
         if name in inspect.signature(make).parameters:
             arguments[name] = getattr(command.recipe, name)
-    flags = [flag(name) for name in ("ipc", *arguments)]
-    with naming(*flags):
+    flags = ["--ipc", *map(flag, arguments)]
+    with naming(*flags, usual=[each for each in command.given if each in flags]):
         return make(
             command.ipc,
             data=command.data.data,
@@ -89,9 +90,7 @@ def edited(recipe: Recipe, options: RecipeOptions) -> Recipe:
         text = getattr(options, name)
         if text is not None:
             with naming(flag(name)):
-                value = choice.parse(text)
-                if not isinstance(value, kind):
-                    raise ValueError(f"{text} is a {type(value).__name__}, not a {kind.__name__}")
+                value = parsed(text, kind)
                 recipe = dataclasses.replace(recipe, **{name: value})
     for name in ("networks", "updates", "networks_per_update"):
         value = getattr(options, name)
@@ -110,6 +109,50 @@ def edited(recipe: Recipe, options: RecipeOptions) -> Recipe:
                 changed = getattr(recipe, field).with_arguments(**{argument: value})
                 recipe = dataclasses.replace(recipe, **{field: changed})
     return recipe
+
+
+def parsed(text: str, kind: type[T]) -> T:
+    """The choice that an expression makes.
+
+    Raises:
+      ValueError: for a name that is not registered, an expression that cannot be read, or a choice of
+        another kind.
+    """
+    name = text.partition("(")[0].strip()
+    if name.isidentifier() and name not in choice.FACTORIES:
+        one_of("choice", name, factories_of(kind))
+    value = choice.parse(text)
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"{text} is of kind {type(value).__name__}, not {kind.__name__} "
+            f"(allowed: {', '.join(factories_of(kind))})"
+        )
+    return value
+
+
+def factories_of(kind: type) -> list[str]:
+    """The names of the registered factories that state to make this kind of choice."""
+
+    def result(factory: Any) -> Any:
+        try:
+            return typing.get_type_hints(factory).get("return")
+        except (NameError, TypeError):  # annotations of a user's that cannot be resolved
+            return None
+
+    return [name for name, factory in choice.FACTORIES.items() if result(factory) is kind]
+
+
+def _require_effect(recipe: Recipe, options: RecipeOptions) -> None:
+    """Refuses training of the network that was asked for, where no update of the set follows it."""
+    flags = [flag(n) for n in ("net_epochs", "motion") if getattr(options, n) not in (None, 0)]
+    call = recipe.motion.expression
+    if not flags or recipe.updates > 1 or call is None:
+        return
+    epochs_or_images = {"on_synthetic": "epochs", "on_real": "images"}.get(call.name)
+    arguments = dict(call.arguments)
+    if epochs_or_images and arguments[epochs_or_images] and not arguments.get("first_images"):
+        message = f"{call} has no effect with one update per network: give --updates above 1"
+        raise UsageError(f"{message} (option {flags[0]})")
 
 
 def plan(options: PlanOptions, recipe: Recipe, data: str) -> EvaluationPlan:
@@ -157,12 +200,47 @@ def network_flags(options: NetworkOptions | Evaluate) -> tuple[str, ...]:
     return first, *(flag(name) for name in chosen(options))
 
 
-def all_flags(command: Distill) -> list[str]:
-    """Every flag of a command, for messages that mention one."""
-    records = (command.recipe, command.data, command.network, command.plan, command.run)
-    names = [field.name for record in records for field in dataclasses.fields(record)]
+def data_flags(command: Distill) -> list[str]:
+    """The flags of the data, and of what is measured with it."""
+    records = (command.data, command.plan)
+    return [flag(field.name) for record in records for field in dataclasses.fields(record)]
+
+
+def recipe_flags(command: Distill) -> list[str]:
+    """The flags of the choices: of the recipe, and of the method alone."""
+    names = [field.name for field in dataclasses.fields(command.recipe)]
     names += list(method_options(PRESETS[command.method].recipe))
     return [flag(name) for name in dict.fromkeys(["ipc", *names])]
+
+
+def option_of(entry: str, command: Distill) -> str:
+    """The option that sets an entry of a configuration, such as "recipe.sampler.n".
+
+    >>> command = Distill("dsa", 1, {}, *(None,) * 5)
+    >>> [
+    ...     option_of(entry, command)
+    ...     for entry in ("recipe.sampler.n", "recipe.augment.strategy", "network.width")
+    ... ]
+    ['--real-batch', '--strategy', '--width']
+    """
+    part, _, name = entry.partition(".")
+    special = {"recipe.name": "METHOD", "network.architecture": "--model"}
+    special |= {"data.name": "--data", "data.fingerprint": "--data"}
+    if entry in special:
+        return special[entry]
+    if part == "evaluation" and name not in ("random", "whole"):
+        return flag(f"eval_{name}")
+    if part != "recipe":
+        return flag(name or part)
+    field, _, argument = name.partition(".")
+    for option, place in SHORTCUTS.items():
+        if place == (field, argument):
+            return flag(option)
+    own = argument.rpartition(".")[2]
+    if own in method_options(PRESETS[command.method].recipe):
+        return flag(own)
+    known = ["ipc", *(field.name for field in dataclasses.fields(RecipeOptions))]
+    return flag(field) if field in known else "METHOD"
 
 
 def flag(name: str) -> str:
@@ -173,11 +251,8 @@ def flag(name: str) -> str:
 def run_folder(configuration: Configuration, out: Path | None) -> Path:
     """The run directory: as given, or runs/METHOD-DATA-ipcN-seedS."""
     if out is not None:
-        with naming_if_mentioned("--out"):
-            try:
-                return out.expanduser()
-            except RuntimeError as error:  # a user without a home here
-                raise ValueError(f"{out}: {error}") from None
+        with naming("--out"):
+            return expanded(out)
     name = "-".join(
         [
             configuration.recipe.name,

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jdd.cli import report
-from jdd.cli.configure import all_flags, configuration, run_folder
-from jdd.cli.errors import naming, naming_if_mentioned, require, warnings_as_lines
-from jdd.cli.options import Repeat
+from jdd.cli.configure import (
+    configuration,
+    data_flags,
+    network_flags,
+    option_of,
+    recipe_flags,
+    run_folder,
+)
+from jdd.cli.errors import UsageError, naming, naming_first, require, warnings_as_lines
+from jdd.cli.options import Repeat, RunOptions
 from jdd.cli.parse import Distill
-from jdd.configuration import Configuration
+from jdd.cli.places import expanded
 from jdd.runs.directory import check_folder, read_config
-from jdd.runs.experiment import prepare
+from jdd.runs.errors import FolderError, OtherConfiguration, one_line
+from jdd.runs.experiment import ChoicesDoNotFit, Experiment, prepare
 from jdd.runs.session import run
 
 
@@ -31,9 +40,11 @@ def distill(command: Distill, arguments: Sequence[str]) -> None:
     _check_minutes(options.save_every)
     chosen = configuration(command)
     folder = run_folder(chosen, options.out)
-    with naming("--out", "--resume"):
+    with _naming_folder(options.resume):
         check_folder(folder, resume=options.resume)
-    _run(chosen, folder, options, command.data.data_dir, arguments, all_flags(command))
+    with _naming_prepared(command), warnings_as_lines():
+        experiment = prepare(chosen, data_dir=command.data.data_dir)
+    _run(experiment, folder, options, arguments, lambda entry: option_of(entry, command))
 
 
 def repeat(command: Repeat, arguments: Sequence[str]) -> None:
@@ -44,35 +55,36 @@ def repeat(command: Repeat, arguments: Sequence[str]) -> None:
     """
     _check_minutes(command.save_every)
     with naming("--config"):
-        content = read_config(command.config.expanduser())
-        chosen = Configuration.from_record(content["configuration"])
+        chosen = read_config(expanded(command.config))[1]
+    if command.data is not None:
+        chosen = dataclasses.replace(
+            chosen, data=dataclasses.replace(chosen.data, name=command.data)
+        )
     if command.seed is not None:
         with naming("--seed"):
             chosen = dataclasses.replace(chosen, seed=command.seed)
     folder = run_folder(chosen, command.out)
-    with naming("--out", "--resume"):
+    with _naming_folder(command.resume):
         check_folder(folder, resume=command.resume)
-    _run(chosen, folder, command, command.data_dir, arguments, ["--config", "--data-dir"])
+    with naming("--data", "--data-dir", usual=["--config"]), warnings_as_lines():
+        experiment = prepare(chosen, data_dir=command.data_dir)
+    _run(experiment, folder, command, arguments, lambda entry: "--config")
 
 
 def _run(
-    chosen: Configuration,
+    experiment: Experiment,
     folder: Path,
-    options: object,
-    data_dir: Path | None,
+    options: RunOptions | Repeat,
     arguments: Sequence[str],
-    flags: Sequence[str],
+    option_of: Callable[[str], str],
 ) -> None:
-    resume, save_every = getattr(options, "resume"), getattr(options, "save_every")  # noqa: B009
     out = report.console()
-    with naming_if_mentioned(*flags), warnings_as_lines():
-        experiment = prepare(chosen, data_dir=data_dir)
-    with naming_if_mentioned("--out", "--resume"):
+    with _naming_folder(options.resume, option_of):
         result = run(
             experiment,
             folder,
-            resume=resume,
-            save_minutes=save_every,
+            resume=options.resume,
+            save_minutes=options.save_every,
             announce=lambda facts: report.facts(out, facts),
             command=shlex.join(["jdd", *arguments]),
         )
@@ -85,6 +97,40 @@ def _run(
     if not result.was_complete:
         files = "set.safetensors, grid.png, curve.png, result.json, ..."
         out.print(f"Everything is in {result.path} ({files})", soft_wrap=True, markup=False)
+
+
+@contextlib.contextmanager
+def _naming_prepared(command: Distill) -> Iterator[None]:
+    """Names the option that a run is refused for.
+
+    That which the message begins with; else those of the command that it mentions; else all choices of
+    the command, because a message about choices that do not fit has the names of many.
+    """
+    recipe, network = recipe_flags(command), network_flags(command.network)
+    given = [each for each in command.given if each in recipe]
+    usual = given or [each for each in command.given if each in network]
+    try:
+        with naming_first("METHOD", *data_flags(command), *recipe, *network):
+            yield
+    except ChoicesDoNotFit as error:
+        with naming(usual=usual):
+            raise error
+    except (ValueError, OSError) as error:
+        with naming(*command.given, usual=usual):
+            raise error
+
+
+@contextlib.contextmanager
+def _naming_folder(resume: bool, option_of: Callable[[str], str] | None = None) -> Iterator[None]:
+    """Names the option of what is wrong with a run directory; other errors pass."""
+    try:
+        yield
+    except OtherConfiguration as error:
+        option = "--resume" if option_of is None else option_of(error.entry)
+        raise UsageError(f"{one_line(error)} (option {option})") from error
+    except FolderError as error:
+        with naming("--out", "--resume", usual=["--resume" if resume else "--out"]):
+            raise error
 
 
 def _check_minutes(minutes: float) -> None:

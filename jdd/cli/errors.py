@@ -6,7 +6,10 @@ import contextlib
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+# Arguments of the library with another name on the command line.
+_ARGUMENTS = {"--out": "(?:out|folder)", "METHOD": "protocol"}
 
 
 class UsageError(Exception):
@@ -14,10 +17,12 @@ class UsageError(Exception):
 
 
 @contextlib.contextmanager
-def naming(*options: str) -> Iterator[None]:
+def naming(*options: str, usual: Sequence[str] | None = None) -> Iterator[None]:
     """Turns a ``ValueError``, or an ``OSError``, into a ``UsageError`` that names the option.
 
-    Of several options it names those that the message mentions; the first if it mentions none.
+    Args:
+      *options: of which those that the message is about are named (`options_in`).
+      usual: named where the message mentions none; None for the first option.
 
     >>> with naming("--width", "--depth"):
     ...     raise ValueError("depth must be at least 1, got 0")
@@ -29,20 +34,43 @@ def naming(*options: str) -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
-        mentioned = [option for option in options if _mentions(message, option)]
-        raise UsageError(f"{message} (option {', '.join(mentioned or options[:1])})") from error
+        usual = options[:1] if usual is None else usual
+        named = options_in(message, options) or list(dict.fromkeys(usual))
+        suffix = f" (option {', '.join(named)})" if named else ""
+        raise UsageError(message + suffix) from error
 
 
 @contextlib.contextmanager
-def naming_if_mentioned(*options: str) -> Iterator[None]:
-    """As `naming`, but names no option where the message mentions none."""
+def naming_first(*options: str) -> Iterator[None]:
+    """As `naming`, for the option that a message begins with; errors with other messages pass.
+
+    >>> with naming_first("--data"):
+    ...     raise ValueError("data: digits has no class 11")
+    Traceback (most recent call last):
+        ...
+    jdd.cli.errors.UsageError: data: digits has no class 11 (option --data)
+    """
     try:
         yield
     except (ValueError, OSError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        mentioned = [option for option in options if _mentions(message, option)]
-        suffix = f" (option {', '.join(mentioned)})" if mentioned else ""
-        raise UsageError(message + suffix) from error
+        first = [option for option in options if re.match(_pattern(option), str(error))]
+        if not first:
+            raise
+        with naming(first[0]):
+            raise error
+
+
+def options_in(message: str, options: Sequence[str]) -> list[str]:
+    """The options that a message is about: the one that it begins with, else those that it mentions.
+
+    >>> options_in("width must be a multiple of 4 under this norm", ["--norm", "--width"])
+    ['--width']
+    >>> options_in("group norm: the width must be a multiple of 4", ["--norm", "--width"])
+    ['--norm', '--width']
+    """
+    first = [option for option in options if re.match(_pattern(option), message)]
+    mentioned = [option for option in options if re.search(_pattern(option), message)]
+    return list(dict.fromkeys(first[:1] or mentioned))
 
 
 @contextlib.contextmanager
@@ -55,12 +83,16 @@ def warnings_as_lines() -> Iterator[None]:
         yield
     for warning in caught:
         if issubclass(warning.category, DataWarning):
-            text = " ".join(str(warning.message).split())
-            print(f"jdd: warning: {text}", file=sys.stderr, flush=True)
+            print_warning(str(warning.message))
         else:
             warnings.showwarning(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
+
+
+def print_warning(text: str) -> None:
+    """Prints a warning in one line on stderr."""
+    print(f"jdd: warning: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 def require(condition: bool, option: str, message: str) -> None:
@@ -69,6 +101,7 @@ def require(condition: bool, option: str, message: str) -> None:
         raise UsageError(f"{message} (option {option})")
 
 
-def _mentions(message: str, option: str) -> bool:
-    name = option.removeprefix("--").replace("-", "[-_ ]")
-    return re.search(rf"(?<![\w-]){name}(?![\w-])", message) is not None
+def _pattern(option: str) -> str:
+    name = option.removeprefix("--")
+    name = _ARGUMENTS.get(option, name.replace("-", "[-_ ]"))
+    return rf"(?<![\w-]){name}(?![\w-])"

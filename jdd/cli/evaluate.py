@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jdd import baselines, choice, nn
+from jdd import baselines, nn
 from jdd import evaluate as evaluation
 from jdd.artefact import DistilledSet, versions
 from jdd.atomic_write import write_atomically
 from jdd.cli import report
-from jdd.cli.configure import chosen, network_flags
-from jdd.cli.errors import naming, require, warnings_as_lines
+from jdd.cli.configure import chosen, network_flags, parsed
+from jdd.cli.errors import naming, print_warning, require, warnings_as_lines
 from jdd.cli.options import Evaluate
 from jdd.cli.places import new_file, set_file
 from jdd.configuration import DataChoice
@@ -102,10 +102,7 @@ def real_images(word: str, flag: str, *, is_set_allowed: bool = False) -> Initia
     with naming(flag):
         if "(" not in word:
             one_of("baseline", word, (*_WORDS, "none"))
-        value = choice.parse(word)
-        if not isinstance(value, Initial):
-            raise ValueError(f"{word} is a {type(value).__name__}, not a choice of real images")
-        return value
+        return parsed(word, Initial)
 
 
 def _scores(
@@ -157,9 +154,7 @@ def _real(command: Evaluate, initial: Initial | None) -> tuple[_Setting, list[_R
     for flag, value in (("--ipc", command.ipc), ("--sets", command.sets)):
         allowed = initial is not None or value is None
         require(allowed, flag, "does not go with whole: there is one set, of all images")
-    require(
-        command.baseline == "random", "--baseline", "goes with a distilled set: real images are one"
-    )
+    require(command.baseline == "random", "--baseline", "goes with a distilled set only")
     protocol = baselines.WHOLE_SET
     if command.protocol is not None or initial is not None:
         protocol = named_protocol(command.protocol or "dc")
@@ -185,6 +180,11 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     with naming("SET"):
         distilled = DistilledSet.load(file)
         metadata = distilled.metadata
+        for name in metadata.unknown_choices():
+            raise ValueError(
+                f"{file}: the set is decoded by {name!r}, which no imported module registers (JDD_IMPORT "
+                "names modules to import)"
+            )
         data = metadata.data_choice()
         network = metadata.network() or nn.network("convnet")
         eval_network = metadata.eval_network() or network
@@ -306,19 +306,17 @@ def _setting(
         networks = nn.parse_networks(names, trained=trained, **chosen(command))
     with naming("--eval-epochs"):
         protocol = protocol.with_epochs(command.eval_epochs)
-    with naming("--data", "--data-dir", "--classes", "--test-share"):
-        with warnings_as_lines():
-            dataset = load_dataset(
-                data.name,
-                data_dir=command.data_dir,
-                classes=data.classes or None,
-                test_share=data.test_share,
-            )
-        if dataset.num_classes < 2:
-            raise ValueError(f"classes: {dataset.name} needs at least 2 classes, has 1")
+    with naming("--data", "--data-dir", "--test-share"), warnings_as_lines():
+        dataset = load_dataset(data.name, data_dir=command.data_dir, test_share=data.test_share)
     if distilled is not None:
         with naming("--data"):
-            _check_fits(distilled, dataset)
+            dataset = _data_of_set(distilled, dataset)
+        _warn_of_other_data(data, dataset)
+    elif data.classes:
+        with naming("--classes"):
+            dataset = dataset.restrict(data.classes)
+    classes = f"{dataset.name} needs at least 2 classes, has 1"
+    require(dataset.num_classes > 1, "SET" if distilled else "--classes", classes)
     protocols = [protocol.for_network(each) for each in networks]
     with naming("--protocol"):
         for each in protocols:
@@ -336,16 +334,30 @@ def _setting(
     return _Setting(dataset, train, test, judges)
 
 
-def _check_fits(distilled: DistilledSet, dataset: Dataset) -> None:
-    """Raises a ``ValueError`` that states both values where a set and a data set do not fit together."""
+def _data_of_set(distilled: DistilledSet, dataset: Dataset) -> Dataset:
+    """The classes of a set in a data set; a ``ValueError`` with both values where there are no such classes."""
     names, images = distilled.metadata.class_names, distilled.image_shape
-    if dataset.class_names != names:
+    try:
+        restricted = dataset.restrict(names)
+    except ValueError:
+        restricted = dataset
+    if restricted.class_names != names:
         raise ValueError(
             f"the set has the classes {_short(names)}, {dataset.name} has {_short(dataset.class_names)}"
         )
     if dataset.image_shape != images:
         raise ValueError(
             f"the images of the set are {images}, those of {dataset.name} {dataset.image_shape}"
+        )
+    return restricted
+
+
+def _warn_of_other_data(data: DataChoice, dataset: Dataset) -> None:
+    """Warns where a set is tested on other data than it was distilled from."""
+    if data.fingerprint not in ("", dataset.fingerprint):
+        print_warning(
+            f"the set was distilled from other training images than those of {dataset.name} (their "
+            f"fingerprints: {data.fingerprint}, {dataset.fingerprint})"
         )
 
 

@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
+from tyro.constructors import PrimitiveConstructorSpec
+
+
+def _numbers(read: Callable[[str], Any], kind: str) -> PrimitiveConstructorSpec[Any]:
+    """How a number is read, with a message for what is none."""
+
+    def from_words(words: list[str]) -> Any:
+        try:
+            return read(words[0])
+        except ValueError:
+            raise ValueError(f"must be {kind}, got {words[0]!r}") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="N",
+        instance_from_str=from_words,
+        is_instance=lambda value: value is None or isinstance(value, int | float),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+WHOLE = _numbers(int, "a whole number")
+NUMBER = _numbers(float, "a number")
 
 
 def option(metavar: str, text: str, default: str = "") -> Any:
@@ -54,28 +78,32 @@ class RecipeOptions:
     ] = None
     decay: Annotated[str | None, choice("Of the optimiser's steps: halved_after.")] = None
     networks: Annotated[
-        int | None, option("K", "Fresh random networks.", "the method's; on digits fewer")
+        int | None, WHOLE, option("K", "Fresh random networks.", "the method's; on digits fewer")
     ] = None
     updates: Annotated[
         int | None,
+        WHOLE,
         option("T", "Updates of the synthetic set on each network.", "the method's for this IPC"),
     ] = None
     networks_per_update: Annotated[
-        int | None, option("K", "Networks that a loss is averaged over.", "1")
+        int | None, WHOLE, option("K", "Networks that a loss is averaged over.", "1")
     ] = None
     over_classes: Annotated[
         str | None,
         option("HOW", "Classes one by one (map), at once (vmap), or k at a time (k).", "map"),
     ] = None
-    learning_rate: Annotated[float | None, option("RATE", "Of the optimiser.", "the method's")] = (
-        None
-    )
-    momentum: Annotated[float | None, option("SHARE", "Of the optimiser.", "the method's")] = None
+    learning_rate: Annotated[
+        float | None, NUMBER, option("RATE", "Of the optimiser.", "the method's")
+    ] = None
+    momentum: Annotated[
+        float | None, NUMBER, option("SHARE", "Of the optimiser.", "the method's")
+    ] = None
     real_batch: Annotated[
-        int | None, option("N", "Real images per class and update, of the sampler.", "256")
+        int | None, WHOLE, option("N", "Real images per class and update, of the sampler.", "256")
     ] = None
     net_epochs: Annotated[
         int | None,
+        WHOLE,
         option("EPOCHS", "Of the network between updates, of the motion.", "the method's"),
     ] = None
 
@@ -102,6 +130,7 @@ class DataOptions:
     ] = ()
     test_share: Annotated[
         float | None,
+        NUMBER,
         option(
             "SHARE", "Share of each class that is test, for folders without a test split.", "none"
         ),
@@ -119,8 +148,10 @@ class NetworkOptions:
             "convnet, mlp, lenet, alexnet, vgg11, resnet18, or a variant such as resnet18bn_ap.",
         ),
     ] = "convnet"
-    width: Annotated[int | None, option("CHANNELS", "Of every block of convnet.", "128")] = None
-    depth: Annotated[int | None, option("BLOCKS", "Of convnet.", "3")] = None
+    width: Annotated[int | None, WHOLE, option("CHANNELS", "Of every block of convnet.", "128")] = (
+        None
+    )
+    depth: Annotated[int | None, WHOLE, option("BLOCKS", "Of convnet.", "3")] = None
     norm: Annotated[
         str | None,
         option(
@@ -144,16 +175,18 @@ class PlanOptions:
 
     eval_networks: Annotated[
         int | None,
+        WHOLE,
         option("N", "Networks trained for the final number.", "20; on digits 3"),
     ] = None
     eval_every: Annotated[
         int | None,
+        WHOLE,
         option(
             "K", "Networks of the run between two evaluations; 0: only at the end.", "half of them"
         ),
     ] = None
     eval_epochs: Annotated[
-        int | None, option("EPOCHS", "Of an evaluation network.", "the protocol's")
+        int | None, WHOLE, option("EPOCHS", "Of an evaluation network.", "the protocol's")
     ] = None
     eval_norm: Annotated[
         str | None,
@@ -172,12 +205,12 @@ class PlanOptions:
 class RunOptions:
     """Where the run is stored."""
 
-    seed: Annotated[int, option("INT", "Same seed, same set.")] = 0
+    seed: Annotated[int, WHOLE, option("INT", "Same seed, same set.")] = 0
     out: Annotated[
         Path | None, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
     ] = None
     resume: Annotated[bool, arg(help="Continue the run in the run directory, bit for bit.")] = False
-    save_every: Annotated[float, option("MINUTES", "Between two checkpoints.")] = 10.0
+    save_every: Annotated[float, NUMBER, option("MINUTES", "Between two checkpoints.")] = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,15 +218,18 @@ class Repeat:
     """Repeat a run from its config.json."""
 
     config: Annotated[Path, option("FILE", "The config.json of a run, or its run directory.")]
+    data: Annotated[
+        str | None, option("NAME", "Where its data set is now, with the same images.", "as it was")
+    ] = None
     data_dir: Annotated[
         Path | None, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
     ] = None
-    seed: Annotated[int | None, option("INT", "Another seed.", "that of the run")] = None
+    seed: Annotated[int | None, WHOLE, option("INT", "Another seed.", "that of the run")] = None
     out: Annotated[
         Path | None, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
     ] = None
     resume: Annotated[bool, arg(help="Continue the run in the run directory, bit for bit.")] = False
-    save_every: Annotated[float, option("MINUTES", "Between two checkpoints.")] = 10.0
+    save_every: Annotated[float, NUMBER, option("MINUTES", "Between two checkpoints.")] = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,11 +258,14 @@ class Evaluate:
     ] = ()
     test_share: Annotated[
         float | None,
+        NUMBER,
         option("SHARE", "Share of each class that is test, for folders without one.", "the set's"),
     ] = None
-    ipc: Annotated[int | None, option("N", "Images per class, with real images.", "1")] = None
+    ipc: Annotated[int | None, WHOLE, option("N", "Images per class, with real images.", "1")] = (
+        None
+    )
     sets: Annotated[
-        int | None, option("N", "Subsets of real images, each with so many networks.", "1")
+        int | None, WHOLE, option("N", "Subsets of real images, each with so many networks.", "1")
     ] = None
     protocol: Annotated[
         str | None,
@@ -236,9 +275,13 @@ class Evaluate:
             "the set's; dc with real images, 15 epochs with whole",
         ),
     ] = None
-    networks: Annotated[int | None, option("N", "Networks per set.", "20; 1 with whole")] = None
-    eval_epochs: Annotated[int | None, option("EPOCHS", "Of training.", "the protocol's")] = None
-    seed: Annotated[int, option("INT", "Of networks and random subsets.")] = 0
+    networks: Annotated[int | None, WHOLE, option("N", "Networks per set.", "20; 1 with whole")] = (
+        None
+    )
+    eval_epochs: Annotated[
+        int | None, WHOLE, option("EPOCHS", "Of training.", "the protocol's")
+    ] = None
+    seed: Annotated[int, WHOLE, option("INT", "Of networks and random subsets.")] = 0
     baseline: Annotated[
         str,
         option(
@@ -256,8 +299,8 @@ class Evaluate:
             "the set's evaluation network, or convnet",
         ),
     ] = None
-    width: Annotated[int | None, option("CHANNELS", "Of convnet.", "the network's")] = None
-    depth: Annotated[int | None, option("BLOCKS", "Of convnet.", "the network's")] = None
+    width: Annotated[int | None, WHOLE, option("CHANNELS", "Of convnet.", "the network's")] = None
+    depth: Annotated[int | None, WHOLE, option("BLOCKS", "Of convnet.", "the network's")] = None
     norm: Annotated[
         str | None, option("NAME", "Of all networks that have one.", "the network's")
     ] = None

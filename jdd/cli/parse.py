@@ -45,6 +45,10 @@ JDD_IMPORT names Python modules to import first, separated by commas: your own m
 # Arguments of a preset that are options of every method.
 _SHARED = ("ipc", "data", "architecture", "networks", "updates")
 _METAVARS = {"int": "N", "float": "X", "str": "TEXT"}
+_NUMBERS: dict[Any, Any] = {
+    **dict.fromkeys((int, int | None), options.WHOLE),
+    **dict.fromkeys((float, float | None), options.NUMBER),
+}
 # Narrower than this, help does not fit and tyro's layout does not end.
 _NARROWEST = 40
 
@@ -57,6 +61,7 @@ class Distill(NamedTuple):
       ipc: stored images per class.
       method_options: options of this method alone, by argument of the preset.
       recipe, data, network, plan, run: as the records of ``cli.options``.
+      given: the flags that were written.
     """
 
     method: str
@@ -67,6 +72,7 @@ class Distill(NamedTuple):
     network: options.NetworkOptions
     plan: options.PlanOptions
     run: options.RunOptions
+    given: tuple[str, ...] = ()
 
 
 def parse(arguments: Sequence[str]) -> Any:
@@ -98,13 +104,16 @@ def _parse_distill(arguments: Sequence[str]) -> Any:
             raise UsageError(
                 f"the method is in the config.json: write jdd distill --config FILE without {arguments[0]}"
             )
-        return _read(options.Repeat, "distill", arguments)
+        return _read(options.Repeat, "distill", arguments, help_of="distill --config FILE")
     from jdd.methods import PRESETS
 
     lines = [f"  {name:<12}{p.title} ({p.paper})" for name, p in PRESETS.items()]
     if arguments and arguments[0] in ("--help", "-h"):
-        print("usage: jdd distill METHOD [OPTIONS], or jdd distill --config FILE\n\nmethods:")
-        print("\n".join(lines))
+        print("usage: jdd distill METHOD [OPTIONS], or jdd distill --config FILE [OPTIONS]\n")
+        print("\n".join(["methods:", *lines]))
+        print(
+            "\n`jdd distill METHOD --help` and `jdd distill --config FILE --help` list the options."
+        )
         return None
     if not arguments or arguments[0].startswith("-"):
         raise UsageError(f"a method is missing (one of {', '.join(PRESETS)})")
@@ -116,8 +125,19 @@ def _parse_distill(arguments: Sequence[str]) -> Any:
     record = _read(_distill_record(preset.recipe), f"distill {method}", rest)
     if record is None:
         return None
-    groups = [record.recipe, record.data, record.network, record.plan, record.run]
-    return Distill(method, record.ipc, dataclasses.asdict(record.method), *groups)
+    words = [word.split("=")[0].replace("_", "-") for word in rest if word.startswith("--")]
+    given = tuple(dict.fromkeys(words))
+    return Distill(
+        method,
+        record.ipc,
+        dataclasses.asdict(record.method),
+        record.recipe,
+        record.data,
+        record.network,
+        record.plan,
+        record.run,
+        given,
+    )
 
 
 def method_options(recipe: Any) -> dict[str, inspect.Parameter]:
@@ -135,12 +155,12 @@ def _distill_record(recipe: Any) -> type:
     types = typing.get_type_hints(recipe)
     fields = []
     for name, parameter in method_options(recipe).items():
-        kind = types.get(name, str)
+        kind, text = types.get(name, str), helps.get(name, "")
         metavar = _METAVARS.get(getattr(_first_type(kind), "__name__", ""))
-        conf = options.option(metavar, helps.get(name, "")) if metavar else None
-        annotated = kind if conf is None else Annotated[kind, conf]
-        if conf is None:
-            annotated = Annotated[kind, options.arg(help=helps.get(name, ""))]
+        default = "none" if parameter.default in (None, ()) else ""
+        conf = options.option(metavar, text, default) if metavar else options.arg(help=text)
+        number = _NUMBERS.get(kind)
+        annotated = Annotated[kind, conf] if number is None else Annotated[kind, number, conf]
         fields.append((name, annotated, dataclasses.field(default=parameter.default)))
     own = dataclasses.make_dataclass("MethodOptions", fields, frozen=True)
     own.__doc__ = "Options of this method."
@@ -152,7 +172,8 @@ def _distill_record(recipe: Any) -> type:
         "plan": options.PlanOptions,
         "run": options.RunOptions,
     }
-    ipc = ("ipc", Annotated[int, options.option("N", "Stored images per class.")], 1)
+    text = options.option("N", "Stored images per class.")
+    ipc = ("ipc", Annotated[int, options.WHOLE, text], 1)
     record = dataclasses.make_dataclass(
         "Distill",
         [
@@ -164,7 +185,7 @@ def _distill_record(recipe: Any) -> type:
         ],
         frozen=True,
     )
-    record.__doc__ = f"{doc.short_description}\n\n{doc.long_description or ''}"
+    record.__doc__ = "\n\n".join(filter(None, (doc.short_description, doc.long_description)))
     return record
 
 
@@ -174,8 +195,14 @@ def _first_type(kind: Any) -> Any:
     return arguments[0] if arguments and typing.get_origin(kind) is not typing.Literal else kind
 
 
-def _read(record: type, command: str, arguments: Sequence[str]) -> Any:
+def _read(record: type, command: str, arguments: Sequence[str], *, help_of: str = "") -> Any:
     """Reads arguments with tyro; its message becomes one line.
+
+    Args:
+      record: what the arguments are read into.
+      command: that they follow.
+      arguments: the words.
+      help_of: the command whose help has the options, where it is another.
 
     Raises:
       UsageError: if tyro does not understand them.
@@ -196,16 +223,20 @@ def _read(record: type, command: str, arguments: Sequence[str]) -> Any:
         if not end.code:
             sys.stderr.write(box.getvalue())
             return None
-        raise UsageError(f"{_plain(box.getvalue())} (jdd {command} --help)") from None
+        raise UsageError(f"{_plain(box.getvalue())} (jdd {help_of or command} --help)") from None
 
 
 def _plain(text: str) -> str:
-    """The content of the box that tyro draws around a message, as one line."""
-    lines = [line.strip("╭╮╰╯│─ ") for line in text.splitlines()]
-    # The first line is the title of the box; what follows a rule is help for the option.
-    content = [line for line in lines[1:] if line.strip("-")]
-    message = " ".join(itertools.takewhile(lambda line: not line.startswith("For full"), content))
-    return message or "the arguments cannot be read"
+    """The content of the box that tyro draws around a message, as one line without the help."""
+    # The first line is the title, and a rule stands before each further part; without Unicode, of hyphens.
+    lines = [line.strip("╭╮╰╯│ ") for line in text.strip().splitlines()[1:]]
+    parts = [
+        " ".join(filter(None, group))
+        for is_rule, group in itertools.groupby(lines, lambda line: set(line) in ({"─"}, {"-"}))
+        if not is_rule
+    ]
+    message = " ".join(part for part in parts if not part.startswith(("Argument help", "For full")))
+    return message.strip() or "the arguments cannot be read"
 
 
 @contextlib.contextmanager

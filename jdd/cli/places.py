@@ -22,7 +22,7 @@ def set_file(path: str | Path, *, words: Sequence[str] = ()) -> Path:
       UsageError: if there is none.
     """
     with naming("SET"):
-        file = _expanded(Path(path))
+        file = expanded(Path(path))
         if file.is_dir():
             require((file / SET).is_file(), "SET", f"there is no {SET} in {file}")
             return file / SET
@@ -39,7 +39,7 @@ def new_file(path: Path, option: str, *, overwrite: bool = False) -> Path:
         be written in.
     """
     with naming(option):
-        file = _expanded(path)
+        file = expanded(path)
         require(file.parent.is_dir(), option, f"there is no folder {file.parent}")
         require(not file.is_dir(), option, f"{file} is a folder")
         require(overwrite or not file.exists(), option, f"{file} already exists")
@@ -48,7 +48,12 @@ def new_file(path: Path, option: str, *, overwrite: bool = False) -> Path:
             return file
 
 
-def _expanded(path: Path) -> Path:
+def expanded(path: Path) -> Path:
+    """The path with ~ replaced by the user's home.
+
+    Raises:
+      ValueError: for ~ of a user without a home.
+    """
     try:
         return path.expanduser()
     except RuntimeError as error:  # a user without a home here

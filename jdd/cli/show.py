@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jdd.artefact import DistilledSet
 from jdd.cli import report
+from jdd.cli.configure import factories_of, flag
 from jdd.cli.errors import naming, require
 from jdd.cli.options import Show
 from jdd.cli.places import new_file, set_file
@@ -52,8 +53,13 @@ def methods() -> None:
             if (value := getattr(recipe, field)) is not None:
                 line(f"  {field:<12}{value}")
         line(f"  {'length':<12}{recipe.networks} networks x {recipe.updates} updates at IPC 1")
-    line("\nRegistered choices (jdd distill METHOD --OPTION CALL)")
-    line(f"  {', '.join(sorted(FACTORIES))}")
+    line("\nChoices (jdd distill METHOD --OPTION CALL)")
+    others = list(FACTORIES)
+    for field, kind in CHOICES.items():
+        names = factories_of(kind)
+        others = [name for name in others if name not in names]
+        line(f"  {flag(field):<16}{', '.join(names)}")
+    line(f"  {'in other calls':<16}{', '.join(others)}")
     line("\nEvaluation protocols (jdd evaluate --protocol)")
     for protocol in PROTOCOLS.values():
         line(f"  {protocol.describe()}")

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from jdd.configuration import Configuration as Configuration
     from jdd.configuration import DataChoice as DataChoice
     from jdd.configuration import EvaluationPlan as EvaluationPlan
+    from jdd.runs.errors import FolderError as FolderError
     from jdd.runs.errors import Interrupted as Interrupted
+    from jdd.runs.errors import OtherConfiguration as OtherConfiguration
     from jdd.runs.errors import RunError as RunError
+    from jdd.runs.experiment import ChoicesDoNotFit as ChoicesDoNotFit
     from jdd.runs.experiment import Experiment as Experiment
     from jdd.runs.experiment import prepare as prepare
     from jdd.runs.scores import Score as Score
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
     from jdd.runs.session import run as run
 
 _PLACES = {
+    "ChoicesDoNotFit": "jdd.runs.experiment",
     "Configuration": "jdd.configuration",
     "DataChoice": "jdd.configuration",
     "EvaluationPlan": "jdd.configuration",
     "Experiment": "jdd.runs.experiment",
+    "FolderError": "jdd.runs.errors",
     "Interrupted": "jdd.runs.errors",
+    "OtherConfiguration": "jdd.runs.errors",
     "Result": "jdd.runs.session",
     "RunError": "jdd.runs.errors",
     "Score": "jdd.runs.scores",

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from jdd.artefact import versions
+from jdd.artefact.decoding import unknown_choices
 from jdd.atomic_write import append_line, is_leftover, write_atomically
 from jdd.checkpoint import Checkpoints
 from jdd.configuration import Configuration
+from jdd.runs.errors import FolderError, OtherConfiguration, one_line
 from jdd.runs.lock import LOCK, hold
 from jdd.runs.machine import device
 
@@ -29,12 +31,14 @@ class RunDirectory:
     Attributes:
       path: the folder.
       config: the content of ``config.json``.
+      is_extension: whether this is a run with more networks than its ``config.json`` states; see `extend`.
       checkpoints: of the whole state, in ``checkpoints/``.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, config: Mapping[str, Any], *, is_extension: bool) -> None:
         self.path = path
         self.config = config
+        self.is_extension = is_extension
         self.checkpoints = Checkpoints(path / "checkpoints")
 
     @classmethod
@@ -51,37 +55,49 @@ class RunDirectory:
           command: what started the run, for its ``config.json``.
 
         Raises:
-          ValueError: if the folder has files and is not to be resumed, there is no run to resume, the run has
-            another configuration, or another process holds the folder.
-          OSError: if the folder cannot be made or written in.
+          FolderError: if the folder has files and is not to be resumed, there is no run to resume, another
+            process holds the folder, or it cannot be made.
+          OtherConfiguration: a FolderError, if the run to resume has another configuration.
+          OSError: if a file cannot be written in it.
         """
         check_folder(path, resume=resume)
         record = configuration.record()
-        with hold(path):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(hold(path))
+            except (ValueError, OSError) as error:
+                raise FolderError(f"folder: {one_line(error)}") from error
             check_folder(path, resume=resume)  # again: now nobody else writes
             now = {"versions": versions(), "device": device(), "command": command}
-            config, extends = {"configuration": record, **now}, False
+            config, is_extension = {"configuration": record, **now}, False
             if resume:
-                saved = read_config(path)
-                before = Configuration.from_record(saved["configuration"])
-                extends = is_longer(before, configuration)
-                if not extends:
+                saved, before = read_config(path)
+                is_extension = is_longer(before, configuration)
+                if not is_extension:
                     refuse_differences(path, before, record)
                     config = saved
-            run = cls(path, config)
+            run = cls(path, config, is_extension=is_extension)
             for entry in path.iterdir():
                 if is_leftover(entry.name):
                     entry.unlink()
-            if extends:
-                (path / RESULT).unlink(missing_ok=True)
-            if extends or not resume:
-                run.write_json(CONFIG, config)
             try:
+                if not resume:
+                    run.write_json(CONFIG, config)
                 yield run
             except BaseException:
                 if not resume and not run.has_results():
                     run.remove()
                 raise
+
+    def is_complete(self) -> bool:
+        """Whether the run was finished, with all its networks."""
+        return (self.path / RESULT).exists() and not self.is_extension
+
+    def extend(self) -> None:
+        """Makes an extension the run of this folder. Until then the folder is that of the shorter run."""
+        if self.is_extension:
+            (self.path / RESULT).unlink(missing_ok=True)
+            self.write_json(CONFIG, self.config)
 
     def has_results(self) -> bool:
         """Whether something was computed that a later run can use."""
@@ -147,37 +163,49 @@ def check_folder(path: Path, *, resume: bool) -> None:
     Files of a process that was killed before it had written ``config.json`` do not count.
 
     Raises:
-      ValueError: in one line.
+      FolderError: in one line.
     """
-    if resume:
-        if not (path / CONFIG).is_file():
-            raise ValueError(f"resume: there is no run in {path}")
-    elif path.exists():
+    try:
+        has_run, exists = (path / CONFIG).is_file(), path.exists()
         names = [entry.name for entry in path.iterdir()] if path.is_dir() else [path.name]
-        if not path.is_dir() or any(name != LOCK and not is_leftover(name) for name in names):
-            raise ValueError(
-                f"out: {path} already exists: choose another folder, or continue that run with --resume"
-            )
+    except OSError as error:  # a name that is too long, a folder that cannot be read
+        raise FolderError(f"folder: {one_line(error)}") from error
+    if resume and not has_run:
+        raise FolderError(f"resume: there is no run in {path}")
+    is_free = path.is_dir() and all(name == LOCK or is_leftover(name) for name in names)
+    if not resume and exists and not is_free:
+        raise FolderError(
+            f"folder: {path} already exists: choose another folder, or continue that run with --resume"
+        )
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The ``config.json`` of a run directory, or that file itself.
+def read_config(path: Path) -> tuple[dict[str, Any], Configuration]:
+    """The content of the ``config.json`` of a run directory, or of that file, and its configuration.
 
     Raises:
-      ValueError: if it cannot be read, or was written by jdd 0.1.
+      FolderError: if it cannot be read, or was written by jdd 0.1.
     """
     file = path / CONFIG if path.is_dir() else path
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {file}: {' '.join(str(error).split())}") from None
+        raise FolderError(f"cannot read {file}: {one_line(error)}") from None
     if isinstance(config, dict) and "options" in config:
-        raise ValueError(
+        raise FolderError(
             f"{file} is of a run of jdd 0.1, which this version cannot continue: its set is still read"
         )
     if not isinstance(config, dict) or not isinstance(config.get("configuration"), dict):
-        raise ValueError(f"cannot read {file}: it has no configuration")
-    return config
+        raise FolderError(f"cannot read {file}: it has no configuration")
+    unknown = unknown_choices(config["configuration"])
+    if unknown:
+        raise FolderError(
+            f"cannot read {file}: it has the choice {unknown[0]!r}, which no imported module registers "
+            "(JDD_IMPORT names modules to import)"
+        )
+    try:
+        return config, Configuration.from_record(config["configuration"])
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # a file that was edited
+        raise FolderError(f"cannot read {file}: {one_line(error)}") from None
 
 
 def is_longer(before: Configuration, now: Configuration) -> bool:
@@ -198,22 +226,27 @@ def is_longer(before: Configuration, now: Configuration) -> bool:
 
 
 def refuse_differences(path: Path, saved: Configuration, now: Mapping[str, Any]) -> None:
-    """Raises a ``ValueError`` that names the first entry in which two configurations differ.
+    """Raises an `OtherConfiguration` that names an entry in which two configurations differ.
 
-    Data sets are compared by fingerprint: the same images under another name or path are the same.
+    Data sets are compared by fingerprint: the same images under another name or path are the same. Of
+    several entries one that is not within a choice is named: others may follow from it.
     """
-    differences = _differences(_identity(saved.record()), _identity(now), "")
-    for name, was, is_now in differences:
-        raise ValueError(
+    differences = list(_differences(_identity(saved.record()), _identity(now), ""))
+    if differences:
+        name, was, is_now = min(differences, key=lambda each: max(1, each[0].count(".")))
+        raise OtherConfiguration(
             f"the run in {path} has {name} {_shown(was)}, not {_shown(is_now)}: give the same options, or "
-            "begin in another folder"
+            "begin in another folder",
+            name,
         )
 
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record in the order in which entries are compared, without what does not make another run."""
     data = record["data"]
-    known = data["fingerprint"]
-    return {**record, "data": {"fingerprint": known} if known else data}
+    # Classes first: another name need not be other data.
+    order = ("classes", "test_share", "name", "fingerprint")
+    return {**record, "data": {name: data[name] for name in order}}
 
 
 def _differences(was: Any, now: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
@@ -222,6 +255,8 @@ def _differences(was: Any, now: Any, name: str) -> Iterator[tuple[str, Any, Any]
             yield name, was, now
     elif was.get("choice") != now.get("choice"):
         yield name, was.get("choice"), now.get("choice")
+    elif name == "data" and was["fingerprint"] == now["fingerprint"] != "":
+        return
     else:
         for key in dict.fromkeys([*was, *now]):
             inner = f"{name}.{key}" if name else key

@@ -17,6 +17,10 @@ from jdd.methods import Method, build
 from jdd.nn import Model
 
 
+class ChoicesDoNotFit(ValueError):
+    """Choices of a recipe that are possible one by one, but not together."""
+
+
 class Experiment(NamedTuple):
     """Everything that a run needs.
 
@@ -60,20 +64,20 @@ def prepare(
       The experiment. Nothing is compiled and no file is written.
 
     Raises:
-      ValueError: one line, if the data cannot be read, or a choice does not fit the data, the network
-        or another choice.
+      ValueError: one line, if the data cannot be read, or a choice does not fit the data or the network.
+      ChoicesDoNotFit: a ValueError, if a choice does not fit another.
     """
+    require_compilation()
     chosen = configuration.data
     if dataset is None:
         try:
-            dataset = load_dataset(
-                chosen.name,
-                data_dir=data_dir,
-                classes=chosen.classes or None,
-                test_share=chosen.test_share,
-            )
+            dataset = load_dataset(chosen.name, data_dir=data_dir, test_share=chosen.test_share)
         except ValueError as error:
             raise ValueError(f"data: {error}") from error
+        try:
+            dataset = dataset.restrict(chosen.classes) if chosen.classes else dataset
+        except ValueError as error:
+            raise ValueError(f"classes: {error}") from error
     if dataset.num_classes < 2:
         raise ValueError(f"classes: {dataset.name} needs at least 2 classes, has 1")
     if chosen.fingerprint not in ("", dataset.fingerprint):
@@ -89,18 +93,21 @@ def prepare(
     protocol = configuration.recipe.protocol.for_network(eval_network)
     protocol = protocol.with_epochs(configuration.evaluation.epochs)
     check_augmentation(protocol, dataset)
+    try:
+        eval_model = eval_network.model(dataset.num_classes, dataset.image_shape)
+    except ValueError as error:
+        raise ValueError(f"eval_norm: {eval_network.norm} norm on this network: {error}") from error
     train, test = dataset.tables()
-    experiment = Experiment(
-        configuration,
-        dataset,
-        train,
-        test,
-        build(configuration.recipe, model),
-        eval_network.model(dataset.num_classes, dataset.image_shape),
-        protocol,
-    )
+    method = build(configuration.recipe, model)
+    experiment = Experiment(configuration, dataset, train, test, method, eval_model, protocol)
     _check_choices(experiment)
     return experiment
+
+
+def require_compilation() -> None:
+    """Raises a ``ValueError`` where JAX is configured to compile nothing."""
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+        raise ValueError("JAX_DISABLE_JIT is set, but a run is one compiled program: unset it")
 
 
 def check_augmentation(protocol: EvaluationProtocol, dataset: Dataset) -> None:
@@ -110,7 +117,8 @@ def check_augmentation(protocol: EvaluationProtocol, dataset: Dataset) -> None:
     labels = jax.ShapeDtypeStruct((1,), jnp.int32)
 
     def augment(images: jax.Array, labels: jax.Array) -> Batch:
-        return protocol.augment.per_sample(jax.random.key(0), Batch(images, labels))
+        batch = Batch(images, labels)
+        return protocol.augment.augmented(jax.random.key(0), batch, dataset.num_classes)
 
     try:
         jax.eval_shape(augment, images, labels)
@@ -130,7 +138,7 @@ def _check_choices(experiment: Experiment) -> None:
         jax.eval_shape(method.step, state, data)
     except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         recipe, line = method.recipe, " ".join(str(error).split())[:300]
-        raise ValueError(
+        raise ChoicesDoNotFit(
             f"the choices do not fit together (objective {recipe.objective!r}, sampler {recipe.sampler!r}, "
             f"motion {recipe.motion!r}, synthetic {recipe.synthetic!r}, {method.model.name}): {line}"
         ) from error

@@ -16,8 +16,8 @@ from jdd import baselines, evaluate, methods
 from jdd.artefact import DistilledSet, Metadata, versions
 from jdd.runs import loop
 from jdd.runs.directory import RESULT, SET, RunDirectory
-from jdd.runs.errors import Interrupted, RunError, one_line
-from jdd.runs.experiment import Experiment
+from jdd.runs.errors import FolderError, Interrupted, RunError, one_line
+from jdd.runs.experiment import Experiment, require_compilation
 from jdd.runs.interrupt import Interrupt
 from jdd.runs.machine import device, peak_memory_mb
 from jdd.runs.progress import RunProgress, duration
@@ -71,16 +71,15 @@ def run(
       The scores.
 
     Raises:
-      ValueError: before anything is written, if the folder cannot serve this run.
+      FolderError: before anything is written, if the folder cannot serve this run (a ValueError).
       Interrupted: on SIGINT or SIGTERM, after the state was saved.
       RunError: if the run diverged or a file could not be written; what was saved before is kept.
     """
-    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
-        raise ValueError("JAX_DISABLE_JIT is set, but a run is one compiled program: unset it")
+    require_compilation()
     path = Path(folder).expanduser()
     configuration = experiment.configuration
     with RunDirectory.open(path, configuration, resume=resume, command=command) as directory:
-        if (path / RESULT).exists():
+        if directory.is_complete():
             return Result(recorded_scores(directory), {}, path, was_complete=True)
         with Interrupt() as interrupt:
             session = _Session(experiment, directory, interrupt, announce or _nobody, command)
@@ -124,6 +123,7 @@ class _Session:
         self.directory = directory
         self.interrupt = interrupt
         self.announce = announce
+        self.command = command
         self.again = command if "--resume" in command.split() else f"{command} --resume".strip()
         self.key = jax.random.key(experiment.configuration.seed)
         self.total = experiment.method.recipe.total_steps
@@ -137,22 +137,23 @@ class _Session:
             raise
         except OSError as error:
             step = self.directory.checkpoints.latest()
-            saved = (
-                "no state was saved yet"
-                if step is None
-                else f"the state of {self.unit} {step} is saved"
-            )
-            raise RunError(f"{one_line(error)}; {saved}; to continue: {self.again}") from error
+            if step is None:
+                hint = f"no state was saved; to begin again: {self.command}"
+            else:
+                hint = f"the state of {self.unit} {step} is saved; to continue: {self.again}"
+            raise RunError(f"{one_line(error)}; {hint}") from error
 
     def _run(self, save_seconds: float) -> Result:
         experiment, method = self.experiment, self.experiment.method
         state, step = self._begin()
-        self.directory.rewind(step)
         self.announce(_facts(experiment, self.directory, step, self.unit))
         began = time.perf_counter()
         advance = methods.advance(method, loop.MOST_STEPS_PER_DISPATCH)
         program = advance.lower(state, experiment.data, jnp.int32(1)).compile()
         compile_seconds = time.perf_counter() - began
+        # From here on the files of an earlier part of the run may change.
+        self.directory.extend()
+        self.directory.rewind(step)
         temporaries = getattr(program.memory_analysis(), "temp_size_in_bytes", None)
         self.announce({"program": _program_text(temporaries, compile_seconds)})
         with RunProgress(self.total, step, self.unit) as self.progress:
@@ -168,7 +169,10 @@ class _Session:
         init_key = jax.random.fold_in(self.key, 0)
         # A state that is resumed needs only a description: initial images may take a network's training.
         described = jax.eval_shape(method.init, init_key, data)
-        resumed = self.directory.checkpoints.resume(described)
+        try:
+            resumed = self.directory.checkpoints.resume(described)
+        except ValueError as error:
+            raise FolderError(f"resume: {one_line(error)}") from error
         if resumed is None:
             return method.init(init_key, data), 0
         for line in resumed.set_aside:

@@ -85,12 +85,23 @@ def class_labels(num_classes: int, n: int) -> Array:
 
 def into_space(space: Space, images: Array, statistics: Statistics) -> Array:
     """Normalised images in the space of a parametrisation."""
-    return images if space == "normalised" else images * statistics.std + statistics.mean
+    if space == "normalised":
+        return images
+    mean, std = _per_channel(statistics, images.ndim)
+    return images * std + mean
 
 
 def from_space(space: Space, images: Any, statistics: Statistics) -> Any:
     """Decoded images in the space that networks see."""
-    return images if space == "normalised" else (images - statistics.mean) / statistics.std
+    if space == "normalised":
+        return images
+    mean, std = _per_channel(statistics, images.ndim)
+    return (images - mean) / std
+
+
+def _per_channel(statistics: Statistics, rank: int) -> Statistics:
+    """Statistics of the rank of the images, so that no rank is promoted."""
+    return Statistics(*(x.reshape((1,) * (rank - 1) + (-1,)) for x in statistics))
 
 
 def one_variant(

@@ -101,10 +101,7 @@ def sgd_step(
       The state after the step, and the mean loss before it.
     """
     if augment is not None:
-        if augment.mixes_labels and batch.labels.ndim == 1:
-            soft = jax.nn.one_hot(batch.labels, model.num_classes, dtype=batch.images.dtype)
-            batch = batch._replace(labels=soft)
-        batch = augment.per_sample(key, batch)
+        batch = augment.augmented(key, batch, model.num_classes)
     value, gradient, variables = _value_and_gradient(model, state.variables, batch)
     params = state.variables["params"]
     updates, optimizer = sgd.transform().update(gradient, state.optimizer, params)

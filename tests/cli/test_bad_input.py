@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from jdd.cli.commands import Dc
-from jdd.cli.experiment import prepare
-from jdd.cli.run_directory import RunDirectory
 
+from jdd import nn
 from jdd.artefact import DistilledSet, Metadata
-from jdd.cli.options import NetworkOptions
+from jdd.cli import configure
+from jdd.cli.parse import parse
+from jdd.evaluate import PROTOCOLS
+from jdd.runs.directory import RunDirectory
+from jdd.runs.experiment import prepare
 
 IMAGES = np.arange(12 * 64, dtype=np.uint8).reshape(12, 8, 8, 1)
 LABELS = np.repeat(np.arange(2), (7, 5))
@@ -69,22 +71,31 @@ def write_data(folder: Path) -> None:
 
 def write_sets(folder: Path) -> None:
     """Sets of the digits, one image per class, that are wrong in one point each."""
-    options = {"data": "digits", "width": 4, "depth": 1}
 
-    def metadata(**changes) -> Metadata:
-        given = {"class_names": DIGITS, "mean": (0.3,), "std": (0.4,), "options": options} | changes
-        return Metadata(
-            method="dc", dataset="digits", ipc=1, space="normalised", protocol="dc", **given
-        )
+    def metadata(depth: int = 1, **changes) -> Metadata:
+        configuration = {
+            "data": {"name": "digits"},
+            "network": nn.network("convnet", width=4, depth=depth).to_json(),
+        }
+        usual = {
+            "class_names": DIGITS,
+            "mean": (0.3,),
+            "std": (0.4,),
+            "protocol": PROTOCOLS["dc"].to_json(),
+            "configuration": configuration,
+        }
+        return Metadata(method="dc", dataset="digits", ipc=1, space="normalised", **usual | changes)
 
-    good = DistilledSet(floats(10, 8, 8, 1), np.arange(10), metadata())
-    good.save(folder / "good.safetensors")
-    rgb = metadata(mean=(0.3,) * 3, std=(0.4,) * 3)
-    DistilledSet(floats(10, 8, 8, 3), np.arange(10), rgb).save(folder / "rgb.safetensors")
-    letters = metadata(class_names=tuple("abcdefghij"))
-    DistilledSet(floats(10, 8, 8, 1), np.arange(10), letters).save(folder / "abc.safetensors")
-    deep = metadata(options=options | {"depth": 9})
-    DistilledSet(floats(10, 8, 8, 1), np.arange(10), deep).save(folder / "deep.safetensors")
+    def save(name: str, images: np.ndarray, metadata: Metadata) -> DistilledSet:
+        distilled = DistilledSet.from_images(images, np.arange(10), metadata)
+        distilled.save(folder / f"{name}.safetensors")
+        return distilled
+
+    good = save("good", floats(10, 8, 8, 1), metadata())
+    save("rgb", floats(10, 8, 8, 3), metadata(mean=(0.3,) * 3, std=(0.4,) * 3))
+    save("abc", floats(10, 8, 8, 1), metadata(class_names=tuple("abcdefghij")))
+    save("deep", floats(10, 8, 8, 1), metadata(depth=9))
+    save("no-protocol", floats(10, 8, 8, 1), metadata(protocol={}))
 
     header = {"jdd": good.metadata.to_json()}
     tensors = {"images": good.images, "labels": good.labels}
@@ -102,6 +113,11 @@ def write_sets(folder: Path) -> None:
     safetensors.numpy.save_file(tensors, folder / "others.safetensors")
     newer = {"jdd": json.dumps(json.loads(header["jdd"]) | {"format_version": 9})}
     safetensors.numpy.save_file(tensors, folder / "newer.safetensors", metadata=newer)
+    unknown = json.loads(header["jdd"]) | {"synthetic": {"choice": "by_somebody", "factor": 2}}
+    stored = {"stored/images": good.images, "labels": good.labels}
+    safetensors.numpy.save_file(
+        stored, folder / "somebody.safetensors", metadata={"jdd": json.dumps(unknown)}
+    )
     content = (folder / "good.safetensors").read_bytes()
     (folder / "cut.safetensors").write_bytes(content[:-9])
     changed = content[:-9] + bytes([content[-9] ^ 64]) + content[-8:]
@@ -110,13 +126,20 @@ def write_sets(folder: Path) -> None:
 
 
 def write_runs(folder: Path) -> None:
-    """A run of DC on digits that has just begun, and two that are damaged."""
-    options = prepare(Dc(network=NetworkOptions(width=4, depth=1))).options
-    config = {"options": options, "versions": {}, "device": {}}
-    for name in ("begun", "no-config", "no-checkpoint"):
-        with RunDirectory.open(folder / name, config, resume=False):
+    """A run of DC on digits that has just begun, and others that are damaged or of jdd 0.1."""
+    command = parse(["distill", "dc", *SMALL.split()])
+    configuration = prepare(configure.configuration(command)).configuration
+    names = ("begun", "no-config", "edited", "somebodys", "no-checkpoint", "of-0.1")
+    for name in names:
+        with RunDirectory.open(folder / name, configuration, resume=False):
             pass
-    (folder / "no-config" / "config.json").write_text('{"options": ')
+    (folder / "no-config" / "config.json").write_text('{"configuration": ')
+    content = json.loads((folder / "begun" / "config.json").read_text())
+    changes = {"edited": {"data": 3}, "somebodys": {"network": {"choice": "by_somebody"}}}
+    for name, change in changes.items():
+        changed = content | {"configuration": content["configuration"] | change}
+        (folder / name / "config.json").write_text(json.dumps(changed))
+    (folder / "of-0.1" / "config.json").write_text('{"options": {"method": "dc", "ipc": 1}}')
     step = folder / "no-checkpoint" / "checkpoints" / "7"
     step.mkdir(parents=True)
     (step / "_CHECKPOINT_METADATA").write_text("{")
@@ -155,33 +178,59 @@ CASES = [
     ("distill dc --data idx:W/idx --out W/new", ["train-labels-idx1-ubyte", "--data"]),
     ("distill dc --data cifar:W/cifar --out W/new", ["data_batch_1.bin", "records", "--data"]),
     ("distill dc --data nppz:W/right.npz --out W/new", ["did you mean 'npz'?", "--data"]),
-    ("distill dc --data npz:W/right.npz --ipc 6 --out W/new", ["from 1 to 5", "--ipc"]),
-    ("distill dsa --data npz:W/oblong.npz --out W/new --width 4 --depth 1", ["square", "8x6"]),
+    (
+        "distill dm --data npz:W/right.npz --ipc 6 --out W/new",
+        ["(5), got 6: from_real(repeat=True)", "--ipc"],
+    ),
     ("distill dcc --classes 3 --out W/new", ["at least 2 classes, has 1", "--classes"]),
     ("distill dm --classes 3 --out W/new", ["at least 2 classes, has 1", "--classes"]),
-    ("distill dc --classes 0 0 --out W/new", ["class given twice: 0", "--classes"]),
-    ("distill dc --classes 0 99 --out W/new", ["99 is out of range 0 to 9", "--classes"]),
+    ("distill dc --classes 0 0 --out W/new", ["class given twice: 0", "(option --classes)"]),
+    ("distill dc --classes 0 99 --out W/new", ["99 is out of range 0 to 9", "(option --classes)"]),
     # contradictions and numbers
     ("distill dsa --updates 1 --net-epochs 3 --out W/new", ["no effect", "--net-epochs"]),
-    ("distill dsa --norm group --width 6 --out W/new", ["multiple of 4", "--width, --norm"]),
-    ("distill dsa --norm none --eval-norm group --width 6 --out W/new", ["--eval-norm"]),
+    (
+        "distill dsa --norm group --width 6 --out W/new",
+        ["multiple of 4", "(option --norm, --width)"],
+    ),
+    (
+        "distill dsa --norm none --eval-norm group --width 6 --out W/new",
+        ["group norm", "got 6", "(option --eval-norm)"],
+    ),
     ("distill dsa --strategy crop_flop --out W/new", ["'flop'", "--strategy"]),
     ("distill dsac --strategy crop_flop --out W/new", ["did you mean 'flip'?", "--strategy"]),
     ("distill dm --strategy colour --out W/new", ["did you mean 'color'?", "--strategy"]),
-    ("distill dm --distance squared-error --out W/new", ["distill dm has no option --distance"]),
+    (
+        "distill dm --distance squared-error --out W/new",
+        ["--distance, squared-error", "jdd distill dm --help"],
+    ),
     ("distill dm --networks-per-update 0 --out W/new", ["1, got 0", "--networks-per-update"]),
-    ("distill dcc --warm-up-networks 9 --out W/new", ["0 and the 8", "--warm-up-networks)"]),
-    ("distill dsac --warm-up-updates 11 --out W/new", ["0 and the 10", "--warm-up-updates)"]),
-    ("distill dcc --warm-up-networks=-1 --out W/new", ["got -1", "--warm-up-networks)"]),
-    ("distill dsac --warm-up-updates=-2 --out W/new", ["got -2", "--warm-up-updates)"]),
+    (
+        "distill dcc --warm-up-networks 9 --out W/new",
+        ["0 to the 8", "got 9", "(option --warm-up-networks)"],
+    ),
+    (
+        "distill dsac --warm-up-updates 11 --out W/new",
+        ["0 to the 10", "got 11", "(option --warm-up-updates)"],
+    ),
+    ("distill dcc --warm-up-networks=-1 --out W/new", ["got -1", "(option --warm-up-networks)"]),
+    ("distill dsac --warm-up-updates=-2 --out W/new", ["got -2", "(option --warm-up-updates)"]),
     ("distill dc --learning-rate inf --out W/new", ["finite", "--learning-rate"]),
     ("distill dc --momentum=-0.1 --out W/new", ["at least 0", "--momentum"]),
     ("distill dc --momentum nan --out W/new", ["at least 0", "--momentum"]),
     ("distill dc --save-every nan --out W/new", ["at least 0", "--save-every"]),
-    ("distill dc --over-classes 1.5 --out W/new", ["whole number", "--over-classes"]),
+    (
+        "distill dc --over-classes 1.5 --out W/new",
+        ["number of at least 1, got '1.5'", "--over-classes"],
+    ),
     ("distill dc --seed 4294967296 --out W/new", ["4294967295", "--seed"]),
-    ("distill dc --ipc 1.5 --out W/new", ["not a whole number", "--ipc"]),
-    ("distill dc --learning-rate 0,1 --out W/new", ["not a number", "--learning-rate"]),
+    (
+        "distill dc --ipc 1.5 --out W/new",
+        ["--ipc: must be a whole number, got '1.5'", "jdd distill dc --help"],
+    ),
+    (
+        "distill dc --learning-rate 0,1 --out W/new",
+        ["--learning-rate: must be a number, got '0,1'"],
+    ),
     ("distill dc --resume yes --out W/new", ["yes"]),
     ("distill dc --out", ["--out"]),
     # places and runs
@@ -192,12 +241,92 @@ CASES = [
     ("distill dc --out W/LONG", ["name too long", "--out"]),
     ("distill dc --resume --out W/absent", ["there is no run", "--resume"]),
     ("distill dc --resume --out W", ["there is no run", "--resume"]),
-    ("distill dc --resume --out W/begun SMALL --ipc 2", ["has ipc 1, not 2", "--ipc"]),
-    ("distill dc --resume --out W/begun SMALL --momentum 0.9", ["momentum 0.5, not 0.9"]),
-    ("distill dc --resume --out W/begun SMALL --classes 1 2", ["classes", "--classes"]),
-    ("distill dsa --resume --out W/begun SMALL", ['has method "dc", not "dsa"', "METHOD"]),
+    (
+        "distill dc --resume --out W/begun SMALL --ipc 2",
+        ["has recipe.ipc 1, not 2", "(option --ipc)"],
+    ),
+    (
+        "distill dc --resume --out W/begun SMALL --momentum 0.9",
+        ["optimizer.momentum 0.5, not 0.9", "(option --momentum)"],
+    ),
+    (
+        "distill dc --resume --out W/begun SMALL --classes 1 2",
+        ['classes [], not ["1", "2"]', "(option --classes)"],
+    ),
+    (
+        "distill dsa --resume --out W/begun SMALL",
+        ['has recipe.name "dc", not "dsa"', "(option METHOD)"],
+    ),
     ("distill dc --resume --out W/no-config SMALL", ["cannot read", "config.json", "--resume"]),
     ("distill dc --resume --out W/no-checkpoint SMALL", ["no checkpoint in", "7: ", "--resume"]),
+    ("distill dc --resume --out W/edited SMALL", ["cannot read", "entry data", "--resume"]),
+    ("distill dc --resume --out W/somebodys SMALL", ["'by_somebody'", "JDD_IMPORT", "--resume"]),
+    ("distill dc --resume --out W/of-0.1 SMALL", ["of-0.1/config.json", "jdd 0.1", "--resume"]),
+    ("distill dc --resume --out W/begun SMALL --width 5", ["network.width 4, not 5", "--width"]),
+    ("distill dc --resume --out W/begun SMALL --real-batch 9", ["n 256, not 9", "--real-batch"]),
+    (
+        "distill dc --resume --out W/begun SMALL --eval-norm batch",
+        ['norm null, not "batch"', "(option --eval-norm)"],
+    ),
+    (
+        "distill dc --resume --out W/begun SMALL --distance squared-error",
+        ['distance null, not {"choice": "squared_error"}', "(option --distance)"],
+    ),
+    ("distill dc --resume --out W/begun --width 4", ["network.depth 1, not 3", "--depth"]),
+    ("distill dc --resume --out W/begun SMALL --seed 1", ["has seed 0, not 1", "(option --seed)"]),
+    # a run again
+    ("distill --config W/absent --out W/new", ["W/absent", "--config"]),
+    ("distill --config W/good.png --out W/new", ["cannot read", "good.png", "--config"]),
+    ("distill --config W/no-config --out W/new", ["cannot read", "config.json", "--config"]),
+    ("distill --config W/edited --out W/new", ["entry data", "got 3", "--config"]),
+    ("distill --config W/somebodys --out W/new", ["'by_somebody'", "JDD_IMPORT", "--config"]),
+    ("distill --config W/of-0.1 --out W/new", ["jdd 0.1", "--config"]),
+    ("distill dc --config W/begun --out W/new", ["without dc"]),
+    ("distill --config W/begun --out W/new --ipc 2", ["--ipc, 2", "--config FILE --help"]),
+    ("distill --config W/begun --out W/new --seed=-1", ["at least 0, got -1", "--seed"]),
+    ("distill --config W/begun --out W/good.png", ["already exists", "--out"]),
+    ("distill --config W/begun --resume --out W/absent", ["there is no run", "--resume"]),
+    (
+        "distill --config W/begun --data npz:W/right.npz --out W/new",
+        ["right.npz has the fingerprint", "was made with", "(option --data)"],
+    ),
+    # choices
+    ("distill dm --sampler unifrm --out W/new", ["did you mean 'uniform'?", "--sampler"]),
+    ("distill dm --sampler uniform(0) --out W/new", ["n must be at least 1, got 0", "--sampler"]),
+    ("distill dm --sampler uniform(n=2 --out W/new", ["cannot read 'uniform(n=2'", "--sampler"]),
+    ("distill dm --sampler uniform(m=2) --out W/new", ["no argument 'm'", "--sampler"]),
+    ("distill dm --sampler 3 --out W/new", ["3 is of kind int, not Sampler", "--sampler"]),
+    (
+        "distill dm --sampler never --out W/new",
+        ["never is of kind Motion", "(allowed: uniform", "--sampler"],
+    ),
+    ("distill dm --sampler open('a') --out W/new", ["unknown choice 'open'", "--sampler"]),
+    ("distill dm --synthetic pixels(3) --out W/new", ["pixels: too many", "--synthetic"]),
+    (
+        "distill dm --initial real --out W/new",
+        ["unknown choice 'real'", "from_herding", "--initial"],
+    ),
+    ("distill dm --initial from_set('W/no') --out W/new", ["no such file", "(option --initial"]),
+    ("distill dm --initial from_set('W/rgb.safetensors')", ["[10, 8, 8, 3]", "(option --initial"]),
+    ("distill dm --augment dsa --out W/new", ["unknown choice 'dsa'", "--augment"]),
+    ("distill dc --augment dc_augmentation --out W/new", ["siamese", "(option --augment)"]),
+    ("distill dm --objective per_class(siamese) --out W/new", ["a scalar", "(option --objective)"]),
+    ("distill dm --objective layer_features((1,1)) --out W/new", ["2 weights", "--objective)"]),
+    ("distill dm --motion on_synthetic(9) --out W/new", ["no effect", "--updates", "--motion)"]),
+    ("distill dm --motion on_real(0) --out W/new", ["at least 1, got 0", "--motion"]),
+    ("distill dc --motion by_queries(query=999) --out W/new", ["at most 140", "--motion"]),
+    ("distill dm --optimizer sgd(-1) --out W/new", ["above 0", "--optimizer"]),
+    ("distill dm --optimizer by_group(a=sgd(1)) --out W/new", ["the groups a", "--optimizer"]),
+    (
+        "distill dm --norm-policy frozen --out W/new",
+        ["(allowed: frozen_statistics, batch", "--norm-policy"],
+    ),
+    ("distill dm --decay halved_after((2,)) --out W/new", ["between 0 and 1, got 2", "--decay"]),
+    ("distill dm --net-epochs 3 --out W/new", ["never() has no epochs", "--net-epochs"]),
+    (
+        "distill dm --networks-per-update 2 --updates 2 --out W/new",
+        ["needs updates of 1", "(option --networks-per-update)"],
+    ),
     # sets
     ("evaluate W/cut.safetensors", ["cut.safetensors: not a whole", "SET"]),
     ("evaluate W/changed.safetensors", ["changed.safetensors: not what was saved", "SET"]),
@@ -211,11 +340,19 @@ CASES = [
     ("evaluate W/one-class.safetensors", ["class '0' has 10 images", "SET"]),
     ("evaluate W/two-channels.safetensors", ["2 channels", "SET"]),
     ("evaluate W/rgb.safetensors", ["(8, 8, 3)", "(8, 8, 1)", "--data"]),
-    ("evaluate W/abc.safetensors", ["classes are not those of digits", "--data"]),
+    (
+        "evaluate W/abc.safetensors",
+        ["classes a, b, c, d, e, f, ... (10 in all)", "digits has 0, 1, 2", "--data"],
+    ),
     ("evaluate W/deep.safetensors", ["depth may be at most", "--models"]),
+    ("evaluate W/somebody.safetensors", ["by 'by_somebody'", "JDD_IMPORT", "SET"]),
+    ("evaluate W/no-protocol.safetensors", ["choose one of dc, ", "--protocol"]),
     ("evaluate W/begun", ["no set.safetensors", "SET"]),
     ("evaluate ~nobody-of-this-name/a", ["home", "SET"]),
-    ("evaluate W/good.safetensors --data npz:W/right.npz", ["classes are not those", "--data"]),
+    (
+        "evaluate W/good.safetensors --data npz:W/right.npz",
+        ["the set has the classes 0, 1, 2", "right.npz has 0, 1 (option --data)"],
+    ),
     ("evaluate W/good.safetensors --ipc 0", ["goes with real images only", "--ipc"]),
     ("evaluate W/good.safetensors --classes 1 2", ["goes with real images only", "--classes"]),
     ("evaluate W/good.safetensors --sets 2", ["goes with real images only", "--sets"]),
@@ -227,11 +364,14 @@ CASES = [
     ("evaluate W/good.safetensors --out W/good.png/a.json", ["no folder", "--out"]),
     ("evaluate W/good.safetensors --out /proc/a.json", ["--out"]),
     ("evaluate W/good.safetensors --out W/LONG", ["name too long", "--out"]),
-    ("evaluate random --baseline none", ["distilled set only", "--baseline"]),
+    ("evaluate random --baseline none", ["a distilled set only", "--baseline"]),
     ("evaluate random --classes 3", ["at least 2 classes, has 1", "--classes"]),
     ("evaluate random --data npz:W/right.npz --ipc 6", ["from 1 to 5", "--ipc"]),
     ("evaluate random random", ["random"]),
-    ("evaluate", ["needs SET"]),
+    ("evaluate uniform(3)", ["uniform(3) is of kind Sampler", "SET"]),
+    ("evaluate from_herding(0)", ["at least 1, got 0", "SET"]),
+    ("evaluate W/good.safetensors --baseline uniform(3)", ["is of kind Sampler", "--baseline"]),
+    ("evaluate", ["Missing from jdd evaluate: SET", "jdd evaluate --help"]),
     # pictures
     ("show W/changed.safetensors", ["not what was saved", "SET"]),
     ("show W/absent.safetensors", ["no such file", "SET"]),
@@ -250,7 +390,7 @@ CASES = [
     ("distill cafe --window 101 --out W/new", ["at most 100", "got 101", "--window"]),
     (
         "distill cafe --networks 1000000000 --out W/new",
-        ["at most 2147483647", "--networks"],
+        ["below 2147483648, got 1000000000 x 50", "(option --networks)"],
     ),
     ("distill cafe --query 0 --out W/new", ["at least 1, got 0", "--query"]),
     ("distill cafe --ipc 9 --query 8 --out W/new", ["the 9 synthetic images", "--query"]),
@@ -261,20 +401,22 @@ CASES = [
     ("distill cafe --inner 0.9 --query 20 --out W/new", ["no accuracy ranges over", "--inner"]),
     (
         "distill cafe --max-updates 1000000000000 --out W/new",
-        ["at most 2147483647", "--max-updates"],
+        ["below 2147483648, got 8 x 1000000000000", "(option --max-updates)"],
     ),
-    ("distill cafe --rule corect --out W/new", ["did you mean 'corrected'", "--rule"]),
-    ("distill cafe --layer-weights -1 1 --out W/new", ["at least 0", "--layer-weights"]),
-    ("distill cafe --discrimination nan --out W/new", ["at least 0", "--discrimination"]),
+    (
+        "distill cafe --rule corect --out W/new",
+        ["'corect' for argument '--rule'", "'corrected', 'original'"],
+    ),
+    ("distill cafe --layer-weights -1 1 --out W/new", ["at least 0", "(option --layer-weights)"]),
+    ("distill cafe --discrimination nan --out W/new", ["at least 0", "(option --discrimination)"]),
     (
         "distill cafe --layer-weights 0 0 --discrimination 0 --out W/new",
-        ["nothing is matched", "--layer-weights"],
+        ["not all of them 0", "(option --layer-weights, --discrimination)"],
     ),
     (
         "distill cafe --layer-weights 1 1 SMALL --out W/new",
-        ["must be 3 for ConvNet-1", "--layer-weights"],
+        ["3 layers and 2 weights", "ConvNet-1", "(option --layer-weights)"],
     ),
-    ("distill cafe --updates 5 --out W/new", ["--updates"]),
     ("distill cafe --strategy crp --out W/new", ["did you mean 'crop'", "--strategy"]),
 ]
 
@@ -306,6 +448,8 @@ def test_a_set_that_says_strange_things_of_itself_is_shown(cli, world, tmp_path)
     metadata = Metadata(
         *("dc", "toy", ("cat", "dog"), 1, "normalised", (0.5,), (0.25,)), results=results
     )
-    file = DistilledSet(floats(2, 8, 8, 1), np.arange(2), metadata).save(tmp_path / "a.safetensors")
+    file = DistilledSet.from_images(floats(2, 8, 8, 1), np.arange(2), metadata).save(
+        tmp_path / "a.safetensors"
+    )
     outcome = cli("show", file)
     assert outcome.code == 0 and "high" not in outcome.out, outcome

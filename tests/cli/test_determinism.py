@@ -44,6 +44,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_distill(cli, elsewhere, tmp_path, monkeypatch):
     monkeypatch.setattr(loop.Pace, "next", lambda self, limit: 1)
     assert cli(*TINY, "--out", tmp_path / "here").code == 0
@@ -54,19 +55,20 @@ def test_distill(cli, elsewhere, tmp_path, monkeypatch):
     assert (tmp_path / "other" / FILES[0]).read_bytes() != (elsewhere / FILES[0]).read_bytes()
 
 
+@pytest.mark.slow
 def test_evaluate(cli, elsewhere, tmp_path):
-    found = []
+    accuracies = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         quick = ["--networks", 2, "--eval-epochs", 1, "--seed", seed]
         assert cli("evaluate", elsewhere, *quick, "--out", tmp_path / name).code == 0
         content = json.loads((tmp_path / name).read_text())
-        found.append([score["accuracies"] for score in content["scores"]])
-    assert found[0] == found[1] != found[2]
+        accuracies.append([score["accuracies"] for score in content["scores"]])
+    assert accuracies[0] == accuracies[1] != accuracies[2]
 
 
-def test_show_and_methods(cli, elsewhere, tmp_path):
+def test_show_and_methods(cli, dc_run, tmp_path):
     pictures = [tmp_path / "a.png", tmp_path / "b.png"]
     for picture in pictures:
-        assert cli("show", elsewhere, "--out", picture).code == 0
-        assert picture.read_bytes() == (elsewhere / "grid.png").read_bytes()
+        assert cli("show", dc_run.path, "--out", picture).code == 0
+        assert picture.read_bytes() == (dc_run.path / "grid.png").read_bytes()
     assert cli("methods") == cli("methods")

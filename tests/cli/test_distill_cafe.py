@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from jdd.cli.run_directory import RunDirectory
 
+from jdd import augment
 from jdd.artefact import DistilledSet
+from jdd.runs.directory import RunDirectory
+from tests.cli.conftest import QUICK
+
+pytestmark = pytest.mark.slow
 
 TINY = (
     "--classes 0 1 --width 4 --depth 1 --real-batch 8 --networks 4 --window 2 --query 8 --max-updates 3 "
@@ -16,24 +20,27 @@ TINY = (
 
 
 class Killed(BaseException):
-    """The power went out."""
+    """Ends a run at once."""
 
 
-def test_a_run_reports_its_schedule_and_goes_on_where_it_stopped(cli, tmp_path, monkeypatch):
+def test_a_run_reports_its_schedule_and_continues_where_it_stopped(cli, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     outcome = cli("distill", "cafe", *TINY, "--out", whole)
     assert outcome.code == 0, outcome.err
-    assert "4 networks, each left when 2 queries of 8 images per class range" in outcome.out
+    assert "by_queries(outer=0.04, inner=0.03, window=2, query=8, max_epochs=2)" in outcome.out
+    assert "4 networks x at most 3 updates" in outcome.out
     assert "step 12/12: loss" in outcome.err
     assert "updates mean" in outcome.out and "share of networks capped" in outcome.out
     result = json.loads((whole / "result.json").read_text())
     assert result["updates"] == 4 * result["schedule"]["updates_mean"]
     assert result["schedule"]["networks"] == 4
     assert 2 <= result["schedule"]["updates_mean"] <= 3
-    options = json.loads((whole / "config.json").read_text())["options"]
-    assert options["max_updates"] == 3 and "updates" not in options
+    recipe = json.loads((whole / "config.json").read_text())["configuration"]["recipe"]
+    assert recipe["updates"] == 3
+    motion = {"choice": "by_queries", "window": 2, "query": 8, "max_epochs": 2}
+    assert motion.items() <= recipe["motion"].items()
     distilled = DistilledSet.load(whole / "set.safetensors")
-    assert distilled.metadata.method == "cafe" and distilled.metadata.protocol == "cafe"
+    assert distilled.metadata.method == "cafe" and distilled.metadata.protocol["name"] == "cafe"
 
     append = RunDirectory.append
 
@@ -52,9 +59,8 @@ def test_a_run_reports_its_schedule_and_goes_on_where_it_stopped(cli, tmp_path, 
     assert resumed.code == 0, resumed.err
     ended = json.loads((parts / "result.json").read_text())
     assert ended["schedule"] == result["schedule"]
-    assert (
-        DistilledSet.load(parts / "set.safetensors").images.tobytes() == distilled.images.tobytes()
-    )
+    again = DistilledSet.load(parts / "set.safetensors")
+    assert again.images.tobytes() == distilled.images.tobytes()
     for record in (result, ended):
         record["scores"] = [{**score, "seconds": 0} for score in record["scores"]]
     assert ended["scores"] == result["scores"]
@@ -62,10 +68,11 @@ def test_a_run_reports_its_schedule_and_goes_on_where_it_stopped(cli, tmp_path, 
 
 def test_fixed_loops_are_a_method_of_their_own(cli, tmp_path):
     words = "--classes 0 1 --width 4 --depth 1 --real-batch 8 --networks 2 --ipc 2 --updates 2 --net-epochs 1"
-    short = "--eval-networks 1 --eval-epochs 1 --eval-every 0 --whole no --layer-weights 0 0 1"
-    command = f"distill cafe-fixed {words} {short} --discrimination 0 --strategy crop".split()
-    outcome = cli(*command, "--out", tmp_path / "run")
+    command = f"distill cafe-fixed {words} --layer-weights 0 0 1 --discrimination 0 --strategy crop"
+    outcome = cli(*command.split(), *QUICK, "--out", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     metadata = DistilledSet.load(tmp_path / "run" / "set.safetensors").metadata
-    assert metadata.options["layer_weights"] == [0.0, 0.0, 1.0]
-    assert metadata.augmentation is not None and metadata.augmentation.strategy == "crop"
+    objective = metadata.configuration["recipe"]["objective"]
+    assert objective["layer_weights"] == [0.0, 0.0, 1.0]
+    assert objective["discrimination_weight"] == 0.0
+    assert metadata.augmentation() == augment.dsa_augmentation("crop")

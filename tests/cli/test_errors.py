@@ -1,11 +1,15 @@
-"""Which option a message is about."""
+"""Which option a message names, and what becomes of errors of every kind."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from jax.errors import JaxRuntimeError
 
-from jdd.cli.errors import UsageError, blame, require
+from jdd.cli.errors import UsageError, naming, naming_first, require
+
+FLAGS = ("--width", "--depth", "--norm", "--data-dir")
 
 
 @pytest.mark.parametrize(
@@ -14,31 +18,57 @@ from jdd.cli.errors import UsageError, blame, require
         ("depth must be at least 1", "--depth"),
         ("unknown norm 'x'", "--norm"),
         ("group norm has 4 groups: width must be a multiple", "--width, --norm"),
-        ("normalisation of widths", "--width, --depth, --norm, --data-dir"),
+        ("normalisation of widths", "--width"),
         ("no data_dir given", "--data-dir"),
         ("no data dir given", "--data-dir"),
         ("depth: a warm-up of networks is too long", "--depth"),
+        ("depth must be at most that of a width of 3", "--depth"),
     ],
 )
-def test_blame(message, named):
-    with pytest.raises(UsageError) as caught, blame("--width", "--depth", "--norm", "--data-dir"):
+def test_naming(message, named):
+    with pytest.raises(UsageError) as caught, naming(*FLAGS):
         raise ValueError(message + "\n  over two lines")
     assert str(caught.value) == f"{message} over two lines (option {named})"
 
 
-def test_blame_of_several_words():
-    with pytest.raises(UsageError) as caught, blame("--warm-up-networks", "--warm-up-updates"):
+def test_naming_of_several_words():
+    with pytest.raises(UsageError) as caught, naming("--warm-up-networks", "--warm-up-updates"):
         raise ValueError("warm-up networks must be between 0 and 8, got 9")
+    assert str(caught.value).endswith("got 9 (option --warm-up-networks)")
+    with pytest.raises(UsageError) as caught, naming("--networks", "--warm-up-networks"):
+        raise ValueError("warm_up_networks must be from 0 to the 8 networks, got 9")
     assert str(caught.value).endswith("got 9 (option --warm-up-networks)")
 
 
+@pytest.mark.parametrize(
+    ("message", "usual", "ending"),
+    [
+        ("no", None, "no (option --width)"),
+        ("no", ["--norm", "--depth", "--norm"], "no (option --norm, --depth)"),
+        ("no", [], "no"),
+        ("no depth", [], "no depth (option --depth)"),
+    ],
+)
+def test_what_is_named_where_no_option_is_mentioned(message, usual, ending):
+    with pytest.raises(UsageError) as caught, naming("--width", "--depth", usual=usual):
+        raise OSError(message)
+    assert str(caught.value) == ending
+
+
+def test_only_what_a_message_begins_with():
+    with pytest.raises(UsageError, match=r"\(option --width\)$"), naming_first("--norm", "--width"):
+        raise ValueError("width must be a multiple of 4 with this norm")
+    with pytest.raises(ValueError, match=r"^this norm$"), naming_first("--norm"):
+        raise ValueError("this norm")
+
+
 def test_other_errors_pass():
-    with pytest.raises(TypeError), blame("--width"):
+    with pytest.raises(TypeError), naming("--width"):
         raise TypeError("a defect, not a wrong value")
 
 
 def test_require():
-    require(True, "--ipc", "never said")
+    require(True, "--ipc", "unused")
     with pytest.raises(UsageError, match=r"^too many \(option --ipc\)$"):
         require(False, "--ipc", "too many")
 
@@ -66,14 +96,23 @@ def test_what_the_library_refuses_is_one_line(failing, monkeypatch):
     assert outcome.err.endswith("jdd: error: no such thing\n")
 
 
-def test_out_of_memory_names_what_helps(failing):
+def full_error(line: str) -> str:
+    """The content of the file that an error line names."""
+    return Path(line.rpartition(" is in ")[2].strip()).read_text()
+
+
+def test_out_of_memory_names_what_helps_and_keeps_the_full_error(failing, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     outcome = failing(JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB\n\nbuffers:\n1: f32[9]"))
     assert outcome.code == 1 and len(outcome.err.splitlines()) == 1
-    for word in ("out of memory", "9 GB", "--over-classes", "--real-batch"):
+    for word in ("jdd: error: out of memory", "--over-classes map", "--real-batch"):
         assert word in outcome.err
     assert "f32" not in outcome.err
-    outcome = failing(JaxRuntimeError("INTERNAL: broken"))
-    assert (outcome.code, outcome.err) == (1, "jdd: error: INTERNAL: broken\n")
+    assert "Traceback" in full_error(outcome.err) and "1: f32[9]" in full_error(outcome.err)
+    outcome = failing(JaxRuntimeError("INTERNAL: %broken.3 = f32[]"))
+    assert outcome.code == 1 and len(outcome.err.splitlines()) == 1
+    assert outcome.err.startswith("jdd: error: JAX failed while it ran (JaxRuntimeError); the full")
+    assert "broken" not in outcome.err and "INTERNAL: %broken.3" in full_error(outcome.err)
 
 
 def test_a_defect_keeps_its_traceback(failing):

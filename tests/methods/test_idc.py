@@ -180,7 +180,6 @@ def test_the_rate_follows_metric_size_and_what_is_given():
         ({"metric": "layerwise-cosine"}, "base_rate must be given with metric 'layerwise-cosine'"),
         ({"base_rate": -1.0}, "base_rate must be above 0 and finite, got -1.0"),
         ({"image_size": 0}, "image_size must be at least 1, got 0"),
-        ({"architecture": "mlp"}, "architecture must have convolutions"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
