@@ -275,10 +275,10 @@ def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
 
 
 def _names_like(name: Any) -> list[str]:
-    """Registered names of the kind of the nearest one; all where none is near."""
-    near = difflib.get_close_matches(str(name), FACTORIES, n=1)
+    """Registered names of the kinds of the nearest ones; all where none is near."""
+    near = difflib.get_close_matches(str(name), FACTORIES)
     kinds = {n: inspect.signature(make).return_annotation for n, make in FACTORIES.items()}
-    return [n for n, kind in kinds.items() if not near or kind == kinds[near[0]]]
+    return [n for n, kind in kinds.items() if not near or kind in {kinds[n] for n in near}]
 
 
 def _with_variadic(

@@ -355,9 +355,13 @@ def test_unreadable_json_is_one_clear_line(content, message):
 
 
 def test_an_unknown_name_is_answered_by_those_of_its_kind():
-    with pytest.raises(ValueError, match="did you mean 'from_real'") as caught:
+    with pytest.raises(ValueError, match="did you mean 'on_real'") as caught:
         parse("real")
-    assert "from_herding" in str(caught.value) and "uniform" not in str(caught.value)
+    assert (
+        "from_real" in str(caught.value)
+        and "from_herding" in str(caught.value)
+        and "uniform" not in str(caught.value)
+    )
 
 
 def test_every_registered_factory_has_a_line_of_help():
