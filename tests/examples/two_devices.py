@@ -6,6 +6,7 @@ of each check that holds.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from jdd import losses, matching, methods, nn, training
+from jdd.augment import STRATEGY
 from jdd.matching import Batch, Context, Pair, value_of
 from jdd.streaming import summed
 
@@ -37,18 +39,16 @@ def pair() -> Pair:
     return Pair(side(0, IPC), side(1, REAL))
 
 
-def network() -> tuple[Callable, Callable, Any]:
+def network() -> tuple[Callable, Any]:
     model = nn.convnet(CLASSES, SHAPE, width=4, depth=1)
-    variables = model.init(jax.random.key(3))
-    apply, params = model.frozen(variables)
-    return apply, model.frozen_features(variables), params
+    return model.network(model.init(jax.random.key(3)))
 
 
-APPLY, FEATURES, PARAMS = network()
+NETWORK, PARAMS = network()
 
 
 def context(params: Any, key: jax.Array) -> Context:
-    return Context(APPLY, params, key, features=FEATURES)
+    return Context(NETWORK, params, key)
 
 
 def same(got: Any, want: Any) -> None:
@@ -84,6 +84,13 @@ def values_and_gradients(objective: matching.Stage) -> tuple[Any, Any]:
     images, labels, _ = whole.synthetic
     rest = (labels, whole.real, PARAMS)
     return tuple(jax.jit(jax.value_and_grad(f))(images, rest) for f in (on_two, on_one))
+
+
+@functools.cache
+def whole_value(objective: matching.Stage) -> jax.Array:
+    """The value of all classes on one device."""
+    of = jax.jit(lambda pair, params: value_of(objective, pair, context(params, KEY)))
+    return of(pair(), PARAMS)
 
 
 def check_losses() -> None:
@@ -136,9 +143,10 @@ def check_training() -> None:
 
     def trained(keys: jax.Array) -> Any:
         def one(key: jax.Array) -> Any:
-            recipe = training.SGDRecipe(momentum=0.9, decay_after=1)
-            start = model.init(key)
-            return training.train_epochs(key, model, start, images, labels, recipe, epochs=2)[0]
+            sgd = training.SGD(momentum=0.9, milestones=(1,))
+            state = training.TrainingState.begin(model.init(key), sgd)
+            state, _ = training.train_epochs(key, model, state, images, labels, sgd, epochs=2)
+            return state.variables
 
         return jax.lax.map(one, keys)
 
@@ -162,27 +170,27 @@ def check_gradients() -> None:
 
 def check_dc() -> None:
     """Without augmentation the whole set needs no keys: it is the sum of its halves."""
-    got, want = values_and_gradients(methods.dc_objective())
+    got, want = values_and_gradients(methods.class_gradients())
     same(got, want)
-    whole = value_of(methods.dc_objective(), pair(), context(PARAMS, KEY))
-    same(got[0], whole)
+    same(got[0], whole_value(methods.class_gradients()))
 
 
 def check_dsa() -> None:
-    got, want = values_and_gradients(methods.dsa_objective())
+    got, want = values_and_gradients(methods.class_gradients(strategy="crop_cutout"))
     same(got, want)
-    plain = value_of(methods.dc_objective(), pair(), context(PARAMS, KEY))
+    plain = whole_value(methods.class_gradients())
     assert abs(got[0] - plain) > 1e-3
 
 
 def check_dm() -> None:
-    got, want = values_and_gradients(methods.dm_objective())
+    """With all ops of the augmentation, which first derivatives make cheap to compile."""
+    got, want = values_and_gradients(methods.class_embeddings(strategy=STRATEGY))
     same(got, want)
 
 
 def check_cafe() -> None:
     """Discrimination is among the classes of a device."""
-    got, want = values_and_gradients(methods.cafe_objective())
+    got, want = values_and_gradients(methods.layer_features())
     same(got, want)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jdd.matching import Batch, Context, Pair, value_of
-from jdd.methods import dsa_objective
+from jdd.methods import class_gradients
 from jdd.nn import convnet, default_conv, lax_conv
 
 pytestmark = [
@@ -29,12 +29,14 @@ def test_dsas_image_gradient_equals_the_cpus(over_classes):
         jax.random.normal(jax.random.key(i), (3, n, 16, 16, 3)) for i, n in ((1, 2), (2, 8))
     )
     labels = jnp.arange(3)[:, None]
-    objective = dsa_objective("color_crop_cutout_flip_scale_rotate", over_classes=over_classes)
+    objective = class_gradients(strategy="color_crop_cutout_flip_scale_rotate")
 
     def loss(images, variables):
-        apply, params = model.frozen(variables)
+        context = Context(
+            *model.network(variables), jax.random.key(3), over_classes=over_classes
+        )
         pair = Pair(Batch(images, jnp.tile(labels, (1, 2))), Batch(real, jnp.tile(labels, (1, 8))))
-        return value_of(objective, pair, Context(apply, params, jax.random.key(3)))
+        return value_of(objective, pair, context)
 
     found = []
     with jax.default_matmul_precision("highest"):
