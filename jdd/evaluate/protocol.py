@@ -226,7 +226,7 @@ def _from_version_2(content: Mapping[str, Any]) -> EvaluationProtocol:
         **{name: content[name] for name in (*_NUMBERS, *_FALLS)},
         batch_norm=None if inner is None else EvaluationProtocol.from_json(inner),
     )
-    _refuse_differences(protocol.to_json(), content)
+    _refuse_differences("the protocol", protocol.to_json(), content)
     return protocol
 
 
@@ -257,18 +257,17 @@ def _from_version_1(content: Mapping[str, Any]) -> EvaluationProtocol:
     }
     for entry in ours.keys() - content.keys() - {"version"}:
         raise KeyError(entry)
-    _refuse_differences(ours, content)
+    _refuse_differences(f"the protocol {name}", ours, content)
     if known is not None and dataclasses.replace(known, batch_norm=None) == protocol:
         return known
     return protocol
 
 
-def _refuse_differences(ours: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+def _refuse_differences(protocol: str, ours: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     for name, value in content.items():
         if name not in ours or ours[name] != value:
             raise ValueError(
-                f"the protocol {ours['name']} has {name} {value!r}, "
-                f"this jdd has {ours.get(name, 'no such entry')!r}"
+                f"{protocol} has {name} {value!r}, this jdd has {ours.get(name, 'no such entry')!r}"
             )
 
 
