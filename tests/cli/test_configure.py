@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ SMALL = "--width 4 --depth 1"
 TWO = f"{SMALL} --classes 0 1"
 
 
+@functools.cache
 def command(words: str, *more: str) -> Distill:
     return parse(["distill", *words.split(), *more])
 
@@ -214,11 +216,12 @@ def test_dm_has_its_own_rate_and_pool():
     made = configured("dm --norm batch")
     assert made.recipe.optimizer == methods.sgd(1.0, 0.5) and made.recipe.updates == 1
     assert made.eval_network.norm == "batch" and made.recipe.protocol.epochs == 1000
-    rates = {
-        (ipc, name): dict(recipe_of(f"dm --ipc {ipc} --data {name}").optimizer.expression.arguments)
-        for ipc, name in ((50, "cifar10"), (100, "cifar10"), (100, "cifar100"), (100, "digits"))
-    }
-    assert [rate["learning_rate"] for rate in rates.values()] == [1.0, 10.0, 1.0, 1.0]
+    for ipc, name, rate in (
+        *((50, "cifar10", 1.0), (100, "cifar10", 10.0)),
+        *((100, "cifar100", 1.0), (100, "digits", 1.0)),
+    ):
+        recipe = recipe_of(f"dm --ipc {ipc} --data {name}")
+        assert recipe.optimizer == methods.sgd(rate, momentum=0.5)
 
 
 def test_cafe_has_the_papers_numbers():
@@ -355,8 +358,9 @@ def replaced(method: str, name: str) -> tuple[Configuration, str, Choice]:
     """A run of a method with a replacement, its field and its value."""
     text, value = REPLACEMENTS[name]
     field = name.split()[0]
-    option = f"--{field.replace('_', '-')}"
-    return configured(f"{method} {FAST} --norm batch", option, text), field, value
+    base = command(f"{method} {FAST} --norm batch")
+    options = dataclasses.replace(base.recipe, **{field: text})
+    return configuration(base._replace(recipe=options)), field, value
 
 
 @pytest.mark.parametrize("method", PRESETS)
@@ -447,7 +451,7 @@ def test_training_before_the_first_update_has_an_effect():
         ("recipe.objective.warm_up.networks", "--objective"),
         ("recipe.augment.strategy", "--strategy"),
         ("recipe.augment", "--augment"),
-        ("recipe.protocol.epochs", "METHOD"),
+        ("recipe.protocol.epochs", "--strategy"),
         ("recipe.pool", "METHOD"),
         ("network.architecture", "--model"),
         ("network.norm", "--norm"),
@@ -461,3 +465,9 @@ def test_training_before_the_first_update_has_an_effect():
 )
 def test_the_option_of_an_entry(entry, option):
     assert option_of(entry, command("dsa")) == option
+
+
+def test_the_option_of_an_entry_of_a_method_without_that_option():
+    assert option_of("recipe.protocol.name", command("dc")) == "METHOD"
+    assert option_of("recipe.augment.strategy", command("dc")) == "--augment"
+    assert option_of("recipe.objective.distance", command("dm")) == "--objective"
