@@ -14,6 +14,7 @@ import ast
 import dataclasses
 import difflib
 import functools
+import importlib
 import inspect
 import types
 from collections.abc import Callable, Mapping
@@ -31,6 +32,9 @@ FACTORIES: dict[str, Callable[..., Choice]] = {}
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """Plain functions that may be arguments of a factory, such as ``losses.cross_entropy``, by name."""
+
+
+_REGISTERING = ("jdd.baselines", "jdd.methods", "jdd.artefact")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,6 +218,8 @@ def from_json(content: Any) -> Any:
     if isinstance(content, Mapping):
         if "choice" not in content:  # an argument can have the name "function" too
             if "function" in content:
+                if content["function"] not in FUNCTIONS:
+                    _register_all()
                 return FUNCTIONS[one_of("function", content["function"], FUNCTIONS)]
             raise ValueError(f"a choice must have the entry 'choice', got {sorted(content)}")
         arguments = {name: from_json(value) for name, value in content.items() if name != "choice"}
@@ -253,6 +259,8 @@ def _syntax_tree(text: str) -> ast.AST:
 
 
 def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
+    if not isinstance(name, str) or name not in FACTORIES:
+        _register_all()
     factory = FACTORIES[one_of("choice", name, _names_like(name))]
     parameters = inspect.signature(factory).parameters
     flexible = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -272,6 +280,12 @@ def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
         return factory(*args, **kwargs)
     except (TypeError, AttributeError) as error:  # an argument of another type
         raise ValueError(f"{name}: {error}") from None
+
+
+def _register_all() -> None:
+    """Imports what registers the library's names, so that reading one needs no other import."""
+    for module in _REGISTERING:
+        importlib.import_module(module)
 
 
 def _names_like(name: Any) -> list[str]:
@@ -312,6 +326,8 @@ def _evaluated(node: ast.AST, text: str) -> Any:
             return tuple(_evaluated(item, text) for item in items)
         case ast.Attribute() | ast.Name():
             name = ast.unparse(node)
+            if name not in FUNCTIONS and name not in FACTORIES:
+                _register_all()
             return FUNCTIONS[name] if name in FUNCTIONS else _made(name, [], {})
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             names = [keyword.arg for keyword in keywords]

@@ -370,14 +370,23 @@ def test_every_registered_factory_has_a_line_of_help():
             assert factory.__doc__ and factory.__doc__.splitlines()[0].endswith("."), name
 
 
-def test_reading_a_recipe_needs_no_other_import():
-    """A baseline's initial images in a process that has imported the methods alone."""
+def test_reading_needs_no_other_import():
+    """Initial images of a baseline and of a set, in processes that have imported no more than is called."""
     recipe = dataclasses.replace(jdd.dm(1), initial=baselines.from_k_centre())
-    program = "import sys, jdd; print(jdd.Recipe.from_json(sys.stdin.read()).initial)"
+    program = """
+import sys
+from jdd import choice
+print(choice.parse("chain(gradients, distance(losses.squared_error))"))
+import jdd
+print(jdd.Recipe.from_json(sys.stdin.read()).initial, choice.parse("from_set('a')"))
+"""
     done = subprocess.run(
         [sys.executable, "-c", program], input=recipe.to_json(), capture_output=True, text=True
     )
-    assert done.stdout.strip() == "from_k_centre()", done.stderr
+    assert done.stdout.splitlines() == [
+        "chain(gradients(), distance(losses.squared_error))",
+        "from_k_centre() from_set('a')",
+    ], done.stderr
 
 
 def test_calls_keep_name_documentation_and_signature():

@@ -13,7 +13,6 @@ from jax import Array, lax
 from jdd.choice import Choice, register
 from jdd.data.sampler import View
 from jdd.data.table import ClassTable, take
-from jdd.nn import network
 
 Embed = Callable[[Array], Array]
 """``embed(images [n, H, W, ch]) -> [n, d]``."""
@@ -74,6 +73,8 @@ def random_network_features(name: str = "convnet", **options: Any) -> FeatureSpa
     >>> random_network_features("convnet", width=32), random_network_features("mlp")
     (random_network_features(width=32), random_network_features('mlp'))
     """
+    from jdd.nn import network  # not above: who matches without our networks does not import Flax
+
     architecture = network(name, **options)
 
     def bind(key: Array, table: ClassTable, view: View) -> Embed:

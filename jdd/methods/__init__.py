@@ -1,8 +1,7 @@
 """Methods as values: a recipe of choices, the presets of the papers, and the loop that runs them."""
 
-from jdd.methods.build import build as build
 from jdd.methods.clusters import from_clusters as from_clusters
-from jdd.methods.descend import descend as descend
+from jdd.methods.descent import descend as descend
 from jdd.methods.loops import Advance as Advance
 from jdd.methods.loops import advance as advance
 from jdd.methods.method import Method as Method
@@ -14,6 +13,7 @@ from jdd.methods.motion import Round as Round
 from jdd.methods.motion import never as never
 from jdd.methods.motion import on_real as on_real
 from jdd.methods.motion import on_synthetic as on_synthetic
+from jdd.methods.network_loop import build as build
 from jdd.methods.norm_policy import NormPolicy as NormPolicy
 from jdd.methods.norm_policy import batch_statistics as batch_statistics
 from jdd.methods.norm_policy import frozen_statistics as frozen_statistics

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import optax
 
-import jdd.baselines  # noqa: F401 - registers from_herding and from_k_centre, which a saved recipe can name
 from jdd.augment import Augmentation, no_augmentation
 from jdd.choice import Choice, from_json
 from jdd.data import Sampler, uniform

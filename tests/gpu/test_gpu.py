@@ -32,9 +32,7 @@ def test_dsas_image_gradient_equals_the_cpus(over_classes):
     objective = class_gradients(strategy="color_crop_cutout_flip_scale_rotate")
 
     def loss(images, variables):
-        context = Context(
-            *model.network(variables), jax.random.key(3), over_classes=over_classes
-        )
+        context = Context(*model.network(variables), jax.random.key(3), over_classes=over_classes)
         pair = Pair(Batch(images, jnp.tile(labels, (1, 2))), Batch(real, jnp.tile(labels, (1, 8))))
         return value_of(objective, pair, context)
 

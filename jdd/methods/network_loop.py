@@ -15,7 +15,7 @@ from jdd.data import ClassTable, Data, View
 from jdd.data.sampler import check_draw
 from jdd.matching import RESERVED_FOLD, Context, Pair, over_networks
 from jdd.matching.base import is_scalar
-from jdd.methods.descend import descend
+from jdd.methods.descent import descend
 from jdd.methods.method import Method, Metrics, State
 from jdd.methods.motion import Net, Round
 from jdd.methods.recipe import Recipe
