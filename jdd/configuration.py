@@ -132,11 +132,16 @@ class Configuration:
             raise ValueError(
                 f"the configuration has version {version!r}, this jdd reads version {VERSION}"
             )
-        for name in ("recipe", "data", "network", "evaluation", "seed"):
+        entries = [field.name for field in dataclasses.fields(cls)]
+        for name in content:
+            one_of("entry of the configuration", name, ["version", *entries])
+        for name in entries:
             if name not in content:
                 raise ValueError(f"the configuration has no entry {name!r}")
         data = dict(_entries("data", content["data"], DataChoice))
         if "classes" in data:
+            if not isinstance(data["classes"], list | tuple):
+                raise ValueError(f"classes must be a list, got {data['classes']!r}")
             data["classes"] = tuple(data["classes"])
         plan = _entries("evaluation", content["evaluation"], EvaluationPlan)
         return cls(
@@ -157,12 +162,13 @@ def evaluation_network(network: Network, pool: str, norm: str | None) -> Network
       norm: another norm; None for that of the pool.
 
     Raises:
-      ValueError: if the architecture has no norm to choose.
+      ValueError: if the architecture has no norm to choose, or the pool is unknown.
 
     >>> from jdd import nn
     >>> evaluation_network(nn.network("convnetbn"), "S", None).norm
     'instance'
     """
+    one_of("pool", pool, ("S", "SS"))
     # With BatchNorm, the papers' variants of an architecture (downsampling) are kept too.
     keeps = pool == "SS" if norm is None else norm == "batch"
     base = network if keeps else network.without_batch_norm()
