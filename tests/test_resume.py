@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jdd.cli.commands import Dc
-from jdd.cli.experiment import prepare
-from jdd.cli.run_directory import RunDirectory
 
+from jdd import methods
 from jdd.checkpoint import Checkpoints
 from jdd.cli import main
-from jdd.cli.options import DataOptions, LoopOptions, MatchOptions, NetworkOptions, ReportOptions
-from jdd.runs import loop
+from jdd.cli.configure import configuration
+from jdd.cli.parse import parse
+from jdd.runs import loop, prepare
+from jdd.runs.directory import RunDirectory
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 # Two updates per network, so that the network, which is trained in between, is a part of the state.
@@ -25,14 +26,6 @@ OPTIONS = (
     "--classes 0 1 --ipc 2 --width 4 --depth 1 --real-batch 8 --networks 5 --updates 2 "
     "--net-epochs 1 --eval-networks 2 --eval-epochs 1 --eval-every 3 --whole no --seed 5"
 ).split()
-COMMAND = Dc(
-    ipc=2,
-    data=DataOptions(classes=("0", "1")),
-    network=NetworkOptions(width=4, depth=1),
-    match=MatchOptions(networks=5, real_batch=8),
-    loop=LoopOptions(updates=2, net_epochs=1),
-    report=ReportOptions(eval_networks=2, eval_epochs=1, eval_every=3, whole="no"),
-)
 
 
 class Killed(BaseException):
@@ -41,6 +34,11 @@ class Killed(BaseException):
 
 def distill(out, *more):
     return main(["distill", "dc", *OPTIONS, "--out", str(out), *more])
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return prepare(configuration(parse(["distill", "dc", *OPTIONS])))
 
 
 def leaves(out, state):
@@ -60,8 +58,9 @@ def without_seconds(record):
     return {**record, "score": score}
 
 
-def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
-    # The command line sets up no cache of its own if this variable is set.
+@pytest.mark.slow
+def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys, experiment):
+    # The command line makes no cache of its own where this variable is set.
     monkeypatch.setenv(CACHE, os.environ.get(CACHE, str(tmp_path / "jax")))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert distill(whole) == 0
@@ -85,12 +84,16 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         loop.Pace, "next", lambda self, limit, next=loop.Pace.next: next(self, min(limit, 2))
     )
-    # Killed before the first checkpoint: the next start begins again.
+    # An error before the first checkpoint: there is nothing to continue, and nothing is left.
     at(1, "loss", kill)
     with pytest.raises(Killed):
         distill(parts)
-    assert Checkpoints(parts / "checkpoints").latest() is None
-    # A keypress: the dispatch ends, the state is saved, and the last line names the command to go on with.
+    assert not parts.exists()
+    # As a SIGKILL before the first checkpoint leaves it: the next start begins again.
+    parts.mkdir()
+    shutil.copy(whole / "config.json", parts)
+    (parts / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5, "seconds": 0.5}\n')
+    # Ctrl-C: the dispatch ends, the state is saved, and the last line has the command that continues.
     at(3, "loss", lambda: signal.raise_signal(signal.SIGINT))
     capsys.readouterr()
     assert distill(parts, "--resume") == 130
@@ -117,8 +120,7 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
 
     for name in ("set.safetensors", "set.json"):
         assert (parts / name).read_bytes() == (whole / name).read_bytes()
-    experiment = prepare(COMMAND)
-    state = experiment.method.init(jax.random.key(0), experiment.train)
+    state = experiment.method.init(jax.random.key(0), experiment.data)
     for a, b in zip(leaves(parts, state), leaves(whole, state), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -130,20 +132,16 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
     assert len({record["step"] for record in losses}) == len(losses)
 
 
-def test_the_state_does_not_depend_on_the_dispatches():
-    from jdd import methods
-
-    experiment = prepare(COMMAND)
+def test_the_state_does_not_depend_on_the_dispatches(experiment):
     program = methods.advance(experiment.method, 16)
 
     def run(*counts):
-        state = experiment.method.init(jax.random.key(1), experiment.train)
+        state = experiment.method.init(jax.random.key(1), experiment.data)
         losses = []
         for n in counts:
-            state, more = program(state, experiment.train, n)
+            state, more = program(state, experiment.data, n)
             losses += np.asarray(more)[:n].tolist()
-        images, _ = experiment.method.decode(state)
-        return np.asarray(images), losses
+        return np.asarray(experiment.method.decode(state).images), losses
 
     images, losses = run(7)
     for counts in ([1] * 7, [3, 4]):
