@@ -2,93 +2,113 @@
 
     python experiments/cafe_ablation.py fashion_mnist --networks 20 --data-dir FOLDER
 
-    full             layers and discrimination under the query-driven schedule
+    full             layers and discrimination, with query-driven training of the networks
     layer1 .. layer3 only that block's output is aligned (the others' weights are 0)
     layer4           only the pooled output of the last block, which is also the embedding: aligned twice, as in full
     alignment        all layers, no discrimination
     discrimination   no layers
     fixed            the full objective under fixed loops: as many updates of each network, and epochs between them, as
-                     full had on average (so full has to be there first)
+                     full had on average (so full has to be finished first)
 
 Discrimination stays on where a layer is alone. A layer that is alone has weight 1. --networks is the budget of all
 (the paper: 2000), --query images of each class answer a query (the paper: 128; queries are most of a run's time).
-Runs lie in runs/, are resumed by the same command, and what is kept goes to experiments/results/cafe_ablation/.
+Runs are in runs/ and are continued by the same command; their small files go to experiments/results/cafe_ablation/.
 ConvNet-3; evaluation by CAFE's protocol.
 """
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from cells import RESULTS, run_cell
+import cells
+from tyro.conf import Positional, arg
+
+from jdd.cli.options import option
+from jdd.configuration import Configuration, DataChoice, EvaluationPlan
+from jdd.methods import Recipe, cafe, cafe_fixed, on_synthetic
 
 
-def _alone(layer: int) -> tuple[str, ...]:
-    """Options that align one of the four layers; the last is aligned twice, as in the full method."""
-    weights = [float(i + 1 == layer) for i in range(4)]
-    return ("--layer-weights", *map(str, (*weights, weights[-1])))
+def only(layer: int) -> dict[str, Any]:
+    """The arguments that align one of four layers; the last is aligned twice, as in the full method."""
+    weights = tuple(float(i == layer) for i in (1, 2, 3, 4))
+    return {"layer_weights": (*weights, weights[-1])}
 
 
-VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "full": ("cafe", ()),
-    **{f"layer{layer}": ("cafe", _alone(layer)) for layer in (1, 2, 3, 4)},
-    "alignment": ("cafe", ("--discrimination", "0")),
-    "discrimination": ("cafe", ("--layer-weights", "0", "0", "0", "0", "0")),
-    "fixed": ("cafe-fixed", ()),
+Variant = Literal[
+    "full", "layer1", "layer2", "layer3", "layer4", "alignment", "discrimination", "fixed"
+]
+ARGUMENTS: dict[Variant, dict[str, Any]] = {
+    "full": {},
+    "layer1": only(1),
+    "layer2": only(2),
+    "layer3": only(3),
+    "layer4": only(4),
+    "alignment": {"discrimination": 0.0},
+    "discrimination": {"layer_weights": (0.0,) * 5},
+    "fixed": {},
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data")
-    parser.add_argument("--ipc", type=int, default=1)
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--networks", type=int, default=2000, help="the budget of each")
-    parser.add_argument("--query", type=int, default=128, help="images per class")
-    parser.add_argument("--eval-networks", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data-dir", required=True)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    options = parser.parse_args()
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(cells.TableOptions):
+    """Options of the ablation."""
+
+    data: Annotated[Positional[str], arg(metavar="DATA", help="Data set.")]
+    ipc: Annotated[int, option("N", "Images per class.")] = 1
+    variants: Annotated[tuple[Variant, ...], arg(help="Columns of the table.")] = tuple(ARGUMENTS)
+    networks: Annotated[int, option("K", "Fresh random networks of each run.")] = 2000
+    query: Annotated[int, option("N", "Real images per class in a query.")] = 128
+
+
+def table(options: Options) -> Iterator[cells.Cell]:
+    """A cell for each variant; the last takes its loops from the result of the first."""
+    plan = EvaluationPlan(options.eval_networks, random=False)
     for variant in options.variants:
-        kept = RESULTS / "cafe_ablation" / cell(options, variant)
-        if (kept / "result.json").exists():
-            print(f"{kept.name} is there already: skipped (whatever its --eval-networks)")
-            continue
-        method, more = VARIANTS[variant]
-        words = ["distill", method, "--data", options.data, "--data-dir", options.data_dir]
-        words += ["--ipc", str(options.ipc), "--seed", str(options.seed), "--eval-every", "0"]
-        words += ["--networks", str(options.networks), *more, "--random", "no"]
-        words += ["--eval-networks", str(options.eval_networks)]
-        if method == "cafe":
-            words += ["--query", str(options.query)]
-        else:
-            full = RESULTS / "cafe_ablation" / cell(options, "full") / "result.json"
-            if not full.exists():
-                parser.error("fixed takes its loops from full: run that first")
-            words += same_loops(json.loads(full.read_text())["schedule"])
-        if code := run_cell(words, options.runs / cell(options, variant), kept):
-            return code
-    return 0
+        made = recipe(options, variant)
+        configuration = Configuration(
+            made, DataChoice(options.data), evaluation=plan, seed=options.seed
+        )
+        yield cells.Distilled(name(options, variant), configuration)
 
 
-def cell(options: argparse.Namespace, variant: str) -> str:
-    """What the files of a variant are called."""
-    name = f"{options.data}-{variant}-ipc{options.ipc}-networks{options.networks}"
-    return f"{name}-query{options.query}-seed{options.seed}"
+def name(options: Options, variant: Variant) -> str:
+    """The name of a variant's cell."""
+    budget = f"ipc{options.ipc}-networks{options.networks}-query{options.query}"
+    return f"{options.data}-{variant}-{budget}-seed{options.seed}"
 
 
-def same_loops(schedule: dict[str, float]) -> list[str]:
-    """Fixed loops as long as those of a schedule were on average."""
+def recipe(options: Options, variant: Variant) -> Recipe:
+    """The recipe of a variant."""
+    if variant == "fixed":
+        results = options.results / Path(__file__).stem
+        return same_loops(options, results / name(options, "full") / "result.json")
+    made = cafe(options.ipc, data=options.data, query=options.query, **ARGUMENTS[variant])
+    return dataclasses.replace(made, networks=options.networks)
+
+
+def same_loops(options: Options, full: Path) -> Recipe:
+    """Fixed loops that are as long as those of the full method were on average.
+
+    Raises:
+      ValueError: if the full method is not finished.
+    """
+    if not full.is_file():
+        raise ValueError("variant fixed takes its loops from full: run that first")
+    schedule = json.loads(full.read_text(encoding="utf-8"))["schedule"]
     updates = max(2, round(schedule["updates_mean"]))
     epochs = round(schedule["epochs_mean"] / (schedule["updates_mean"] - 1))
-    return ["--updates", str(updates), "--net-epochs", str(epochs)]
+    return dataclasses.replace(
+        cafe_fixed(options.ipc, data=options.data),
+        networks=options.networks,
+        updates=updates,
+        motion=on_synthetic(epochs),
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cells.main(__file__, __doc__, Options, table))

@@ -8,100 +8,105 @@ animals do not:
     python experiments/fine_grained.py fashion_mnist_tops --ipc 1 --networks 100 --data-dir FOLDER
     python experiments/fine_grained.py cifar10_animals --ipc 1 10 --methods dcc dsac --data-dir FOLDER
 
-Each set is judged by its own protocol: those of `dsa` and `dsac` with augmentation, those of `dc` and `dcc` without,
-and real images both ways. All methods start at real images and have DCC's loops (10 updates of 5 epochs at IPC 1),
-as in DCC's code: its DC is not the DC paper's. --networks K is the budget (the paper: 1000). Runs lie in runs/, are
-resumed by the same command, and what is kept goes to experiments/results/fine_grained/.
+Each set is evaluated by its own protocol: those of `dsa` and `dsac` with augmentation, those of `dc` and `dcc`
+without, and real images by both. All methods start at real images and have DCC's loops (10 updates of 5 epochs at
+IPC 1), as in DCC's code: its DC is not the DC paper's. --networks K is the budget (the paper: 1000). Runs are in runs/
+and are continued by the same command; their small files go to experiments/results/fine_grained/.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import dataclasses
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from cells import RESULTS, run_cell
+import cells
+from real_images import RealImages, Row
+from tyro.conf import Positional, arg
 
-from jdd.cli import main as jdd
+from jdd.baselines import from_herding
+from jdd.cli.options import option
+from jdd.configuration import Configuration, DataChoice, EvaluationPlan
+from jdd.evaluate import PROTOCOLS
+from jdd.methods import Recipe, dc, dcc, dsa, dsac, on_synthetic
+from jdd.methods.presets.constants import dcc_loops
+from jdd.synthetic import from_real
+from jdd.validation import one_of
 
-GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "fashion_mnist_tops": ("fashion_mnist", ("T-shirt/top", "Pullover", "Coat", "Shirt", "Dress")),
-    "cifar10_animals": ("cifar10", ("bird", "cat", "deer", "dog", "frog", "horse")),
+GROUPS: dict[str, DataChoice] = {
+    "digits_curved": DataChoice("digits", ("3", "5", "8")),  # to try the script
+    "fashion_mnist_tops": DataChoice(
+        "fashion_mnist", ("T-shirt/top", "Pullover", "Coat", "Shirt", "Dress")
+    ),
+    "cifar10_animals": DataChoice("cifar10", ("bird", "cat", "deer", "dog", "frog", "horse")),
     **{
-        f"imagenet32-{group}": (f"imagenet32-{group}", ())
+        f"imagenet32-{group}": DataChoice(f"imagenet32-{group}")
         for group in ("automobile", "truck", "lizard", "fish", "terrier", "insect")
     },
 }
-CORESETS = ("random", "herding")
-METHODS = ("dc", "dsa", "dcc", "dsac")
+Name = Literal["random", "herding", "dc", "dsa", "dcc", "dsac"]
+ROWS: tuple[Name, ...] = ("random", "herding", "dc", "dsa", "dcc", "dsac")
+PROTOCOLS_OF_REAL_IMAGES = ("dc", "dsa")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("group", choices=GROUPS)
-    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10])
-    everything = (*CORESETS, *METHODS)
-    parser.add_argument("--methods", nargs="+", choices=everything, default=everything)
-    parser.add_argument("--networks", type=int, default=1000, help="budget of the methods")
-    parser.add_argument("--eval-networks", type=int, default=20)
-    parser.add_argument("--coreset-epochs", type=int, default=15, help="before herding chooses")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data-dir", required=True)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    options = parser.parse_args()
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(cells.TableOptions):
+    """Options of the table."""
+
+    group: Annotated[Positional[str], arg(metavar="GROUP", help=f"One of {', '.join(GROUPS)}.")]
+    ipc: Annotated[tuple[int, ...], arg(metavar="N", help="Images per class.")] = (1, 10)
+    methods: Annotated[tuple[Name, ...], arg(help="Rows of the table.")] = ROWS
+    networks: Annotated[int, option("K", "Fresh random networks of the methods.")] = 1000
+    coreset_epochs: Annotated[int, option("EPOCHS", "Of the network that chooses by herding.")] = 15
+
+
+def table(options: Options) -> Iterator[cells.Cell]:
+    """The cells, by IPC and row."""
+    one_of("group", options.group, GROUPS)
     for ipc in options.ipc:
-        for method in options.methods:
-            code = (coreset if method in CORESETS else distilled)(options, method, ipc)
-            if code:
-                return code
-    return 0
+        for row in options.methods:
+            if row in ("random", "herding"):
+                yield from coresets(options, row, ipc)
+            else:
+                yield distilled(options, row, ipc)
 
 
-def common(options: argparse.Namespace, ipc: int) -> list[str]:
-    """Arguments of both commands."""
-    data, classes = GROUPS[options.group]
-    chosen = ["--classes", *classes] if classes else []
-    words = ["--data", data, *chosen, "--data-dir", options.data_dir]
-    return [*words, "--ipc", str(ipc), "--seed", str(options.seed)]
+def coresets(options: Options, row: Name, ipc: int) -> Iterator[cells.Cell]:
+    """Real images under both protocols."""
+    images = Row(networks=options.eval_networks)
+    if row == "herding":
+        herding = from_herding(options.coreset_epochs)
+        images = images._replace(images="real images by herding", initial=herding)
+    for protocol in PROTOCOLS_OF_REAL_IMAGES:
+        name = f"{options.group}-{row}-{protocol}-ipc{ipc}-seed{options.seed}"
+        data = GROUPS[options.group]
+        yield RealImages(name, data, ipc, PROTOCOLS[protocol], (images,), seed=options.seed)
 
 
-def coreset(options: argparse.Namespace, method: str, ipc: int) -> int:
-    """Real images under both protocols: that of `dc` and `dcc`, and that of `dsa` and `dsac`."""
-    return next((code for p in ("dc", "dsa") if (code := judged(options, method, ipc, p))), 0)
-
-
-def judged(options: argparse.Namespace, method: str, ipc: int, protocol: str) -> int:
-    """Real images under one protocol."""
-    name = f"{options.group}-{method}-{protocol}-ipc{ipc}-seed{options.seed}.json"
-    out = RESULTS / "fine_grained" / name
-    if out.exists():
-        if json.loads(out.read_text()).get("complete", True):
-            print(f"{out.name} is there already: skipped (whatever its --eval-networks)")
-            return 0
-        out.unlink()  # of a run that was stopped
-    out.parent.mkdir(parents=True, exist_ok=True)
-    networks = ["--networks", str(options.eval_networks)]
-    words = ["evaluate", method, *common(options, ipc), "--protocol", protocol, *networks]
-    epochs = [] if method == "random" else ["--coreset-epochs", str(options.coreset_epochs)]
-    return jdd([*words, *epochs, "--out", str(out)])
-
-
-def distilled(options: argparse.Namespace, method: str, ipc: int) -> int:
+def distilled(options: Options, row: Name, ipc: int) -> cells.Cell:
     """A method at the budget."""
-    cell = f"{options.group}-{method}-ipc{ipc}-networks{options.networks}-seed{options.seed}"
-    kept = RESULTS / "fine_grained" / cell
-    if (kept / "result.json").exists():
-        print(f"{cell} is there already: skipped (whatever its --eval-networks)")
-        return 0
-    loops = ["--updates", "10", "--net-epochs", "5"] if ipc == 1 else []
-    words = ["distill", method, *common(options, ipc), "--init", "real", *loops]
-    words += ["--networks", str(options.networks), "--eval-every", "0", "--random", "no"]
-    words += ["--eval-networks", str(options.eval_networks)]
-    return run_cell(words, options.runs / cell, kept)
+    name = f"{options.group}-{row}-ipc{ipc}-networks{options.networks}-seed{options.seed}"
+    data = GROUPS[options.group]
+    plan = EvaluationPlan(options.eval_networks, random=False)
+    made = recipe(row, ipc, data.name, options.networks)
+    return cells.Distilled(name, Configuration(made, data, evaluation=plan, seed=options.seed))
+
+
+def recipe(row: Name, ipc: int, data: str, networks: int) -> Recipe:
+    """A method that starts at real images and has DCC's loops."""
+    if row in ("dcc", "dsac"):
+        preset = {"dcc": dcc, "dsac": dsac}[row]
+        return preset(ipc, data=data, networks=networks)
+    loops = dcc_loops(ipc)
+    return dataclasses.replace(
+        {"dc": dc, "dsa": dsa}[row](ipc, data=data),
+        initial=from_real(),
+        networks=networks,
+        updates=loops.updates,
+        motion=on_synthetic(loops.epochs),
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cells.main(__file__, __doc__, Options, table))

@@ -10,75 +10,109 @@ Published (mean +- std over 5 sets x 20 networks; we condense one set, so our st
     python experiments/main_table.py fashion_mnist dsa 1 --data-dir FOLDER
 
 DSA at IPC 1 in full takes about an hour on 2 cores (AMD EPYC, AVX-512). A run can be stopped (Ctrl-C, or
---stop-after MINUTES) and is resumed by the same command, bit for bit. It lies in runs/CELL; what is kept goes to
-experiments/results/main_table/CELL, of a run that was stopped as far as it came (no result.json then).
---networks takes a smaller budget, which the name of the cell says. cafe with --strategy is CAFE+DSA. The code of DCC
-flips digits too, and it and CAFE's normalise CIFAR-100 by CIFAR-10's statistics: --strategy and cifar100-dcc do.
+--stop-after MINUTES) and is continued by the same command, bit for bit. It is in runs/CELL; its small files go to
+experiments/results/main_table/CELL, also those of a run that was stopped (without result.json then). --networks
+takes a smaller budget, which the name of the cell states. cafe with --strategy is CAFE+DSA. The code of DCC also
+flips digits, and it and CAFE's normalise CIFAR-100 by CIFAR-10's statistics: see --strategy and cifar100-dcc.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import dataclasses
+import inspect
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from cells import RESULTS, run_cell
+import cells
+from tyro.conf import Positional, arg
 
-DATA = ("mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "cifar100-dcc", "tiny_imagenet")
-METHODS = ("dc", "dsa", "dcc", "dsac", "dm", "cafe", "cafe-fixed")
+from jdd.baselines import from_herding, from_k_centre
+from jdd.cli.options import option
+from jdd.configuration import Configuration, DataChoice, EvaluationPlan
+from jdd.methods import PRESETS, Recipe
+from jdd.synthetic import from_noise, from_real
+
+Data = Literal[
+    "digits",
+    "mnist",
+    "fashion_mnist",
+    "svhn",
+    "cifar10",
+    "cifar100",
+    "cifar100-dcc",
+    "tiny_imagenet",
+]
+Method = Literal["dc", "dsa", "dcc", "dsac", "dm", "cafe", "cafe-fixed"]
+INITIAL = {
+    "real": from_real,
+    "noise": from_noise,
+    "herding": from_herding,
+    "k-centre": from_k_centre,
+}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(cells.TableOptions):
+    """Options of a cell."""
+
+    data: Annotated[Positional[Data], arg(help="Data set; digits to try the script.")]
+    method: Annotated[Positional[Method], arg(help="Preset.")]
+    ipc: Annotated[Positional[int], arg(metavar="IPC", help="Images per class.")]
+    networks: Annotated[int | None, option("K", "Fresh random networks.", "the paper's")] = None
+    strategy: Annotated[
+        str | None, option("OPS", "Of the augmentation.", "the method's for the data")
+    ] = None
+    init: Annotated[
+        Literal["real", "noise", "herding", "k-centre"] | None,
+        option("NAME", "First images: real, noise, herding or k-centre.", "the method's"),
+    ] = None
+    rule: Annotated[
+        Literal["corrected", "original"] | None,
+        option("NAME", "Of the queries of cafe: corrected or original.", "corrected"),
+    ] = None
+    no_random: Annotated[bool, arg(help="Train no networks on random real images.")] = False
+
+
+def recipe(options: Options) -> Recipe:
+    """The recipe of a cell.
+
+    Raises:
+      ValueError: for an option that the method does not have.
+    """
+    preset = PRESETS[options.method].recipe
+    accepted = inspect.signature(preset).parameters
+    arguments: dict[str, Any] = {"strategy": options.strategy, "rule": options.rule}
+    for name, value in arguments.items():
+        if value is not None and name not in accepted:
+            raise ValueError(f"{options.method} has no --{name}, got {value}")
+    if "networks" in accepted:  # the warm-up of DCC depends on it
+        arguments["networks"] = options.networks
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    changes: dict[str, Any] = {}
+    if options.networks is not None:
+        changes["networks"] = options.networks
+    if options.init is not None:
+        changes["initial"] = INITIAL[options.init]()
+    return dataclasses.replace(preset(options.ipc, data=options.data, **arguments), **changes)
+
+
+def name(options: Options) -> str:
+    """The name of a cell: data, method, changes, IPC, budget and seed."""
+    changes = [word for word in (options.strategy, options.init, options.rule) if word]
+    budget = [] if options.networks is None else [f"networks{options.networks}"]
+    words = [options.data, options.method, *changes, f"ipc{options.ipc}", *budget]
+    return "-".join([*words, f"seed{options.seed}"])
+
+
+def table(options: Options) -> Iterator[cells.Cell]:
+    """The cell that the options describe."""
+    plan = EvaluationPlan(options.eval_networks, random=not options.no_random)
+    configuration = Configuration(
+        recipe(options), DataChoice(options.data), evaluation=plan, seed=options.seed
     )
-    parser.add_argument("data", choices=DATA)
-    parser.add_argument("method", choices=METHODS)
-    parser.add_argument("ipc", type=int)
-    parser.add_argument("--data-dir", required=True)
-    parser.add_argument("--networks", type=int, help="fewer than the paper's")
-    parser.add_argument(
-        "--strategy", help="of the augmentation; default: the method's for the data"
-    )
-    parser.add_argument("--init", help="real, herding, k-centre or noise; default: the method's")
-    parser.add_argument("--rule", help="of cafe: corrected or original")
-    parser.add_argument("--eval-networks", type=int, default=20, help="that the set is tested on")
-    parser.add_argument("--no-random", action="store_true", help="no row of random real images")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="as Ctrl-C would")
-    options = parser.parse_args()
-    cell = name(options)
-    kept = RESULTS / "main_table" / cell
-    code = run_cell(command(options), options.runs / cell, kept, minutes=options.stop_after)
-    if code == 0:
-        print(json.dumps(json.loads((kept / "result.json").read_text()), indent=1)[:800])
-    return code
-
-
-def name(options: argparse.Namespace) -> str:
-    """What the cell is called: data, method, IPC, budget, seed."""
-    budget = f"-networks{options.networks}" if options.networks else ""
-    given = (options.strategy, options.init, options.rule)
-    own = "".join(f"-{word}" for word in given if word)
-    cell = f"{options.data}-{options.method}{own}-ipc{options.ipc}"
-    return f"{cell}{budget}-seed{options.seed}"
-
-
-def command(options: argparse.Namespace) -> list[str]:
-    """The arguments of jdd for a cell."""
-    return [
-        *["distill", options.method, "--data", options.data, "--data-dir", options.data_dir],
-        *["--ipc", str(options.ipc), "--seed", str(options.seed), "--eval-every", "0"],
-        *["--eval-networks", str(options.eval_networks)],
-        *(["--networks", str(options.networks)] if options.networks else []),
-        *(["--strategy", options.strategy] if options.strategy else []),
-        *(["--init", options.init] if options.init else []),
-        *(["--rule", options.rule] if options.rule else []),
-        *(["--random", "no"] if options.no_random else []),
-    ]
+    yield cells.Distilled(name(options), configuration)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cells.main(__file__, __doc__, Options, table))

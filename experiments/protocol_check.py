@@ -5,7 +5,7 @@ class (from memory of the paper). Each network sees a random subset of its own. 
 augmentation and for 300 epochs, except on MNIST: there with crop_scale_rotate and 1000 epochs, so that cell is run
 under both protocols.
 
-    python experiments/protocol_check.py --data-dir FOLDER        # holds mnist/ and fashion_mnist/
+    python experiments/protocol_check.py --data-dir FOLDER        # with mnist/ and fashion_mnist/ in it
 
 About 45 minutes on 2 cores (AMD EPYC, AVX2). Writes experiments/results/protocol_check/*.json; a cell that is there
 is not run again.
@@ -13,13 +13,18 @@ is not run again.
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Annotated
 
-from jdd.cli import main as jdd
+import cells
+from real_images import RealImages, Row
 
-RESULTS = Path(__file__).parent / "results" / "protocol_check"
+from jdd.cli.options import option
+from jdd.configuration import DataChoice
+from jdd.evaluate import PROTOCOLS
+
 # Data, IPC, protocol: networks, each on a subset of its own. Fewer where one takes minutes on a CPU.
 CELLS = {
     ("mnist", 1, "dc"): 10,
@@ -31,35 +36,24 @@ CELLS = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data-dir", required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    for (data, ipc, protocol), sets in CELLS.items():
-        out = RESULTS / f"{data}-ipc{ipc}{'' if protocol == 'dc' else '-' + protocol}.json"
-        if out.exists():
-            print(f"{out.name} is there already: skipped")
-            continue
-        command = ["evaluate", "random", "--data", data, "--data-dir", options.data_dir]
-        command += [
-            "--ipc",
-            str(ipc),
-            "--protocol",
-            protocol,
-            "--sets",
-            str(sets),
-            "--networks",
-            "1",
-        ]
-        code = jdd([*command, "--seed", str(options.seed), "--out", str(out)])
-        if code:
-            return code
-    return 0
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(cells.TableOptions):
+    """Options of the check."""
+
+    eval_networks: Annotated[
+        int, option("N", "Networks of a cell at most.", "10 at IPC 1, 4 at IPC 10")
+    ] = max(CELLS.values())
+
+
+def table(options: Options) -> Iterator[cells.Cell]:
+    """The cells."""
+    for (data, ipc, protocol), networks in CELLS.items():
+        suffix = "" if protocol == "dc" else f"-{protocol}"
+        row = Row(sets=min(networks, options.eval_networks))
+        name = f"{data}-ipc{ipc}{suffix}"
+        known = PROTOCOLS[protocol]
+        yield RealImages(name, DataChoice(data), ipc, known, (row,), seed=options.seed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cells.main(__file__, __doc__, Options, table))

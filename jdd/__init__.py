@@ -41,8 +41,12 @@ if TYPE_CHECKING:
     from jdd.methods import dc as dc
     from jdd.methods import dcc as dcc
     from jdd.methods import dm as dm
+    from jdd.methods import dream as dream
+    from jdd.methods import dream_plus as dream_plus
     from jdd.methods import dsa as dsa
     from jdd.methods import dsac as dsac
+    from jdd.methods import idc as idc
+    from jdd.methods import ncfm as ncfm
 
 try:
     __version__ = version("jdd")
@@ -70,7 +74,8 @@ _NAMES = {
     "register_function": "choice",
     "load_dataset": "datasets",
     **dict.fromkeys(
-        ("Recipe", "build", "dc", "dsa", "dcc", "dsac", "dm", "cafe", "cafe_fixed"), "methods"
+        "Recipe build dc dsa dcc dsac dm cafe cafe_fixed idc dream dream_plus ncfm".split(),
+        "methods",
     ),
 }
 

@@ -64,6 +64,8 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys, experiment):
     monkeypatch.setenv(CACHE, os.environ.get(CACHE, str(tmp_path / "jax")))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert distill(whole) == 0
+    saved = json.loads((whole / "config.json").read_text())
+    assert saved["configuration"] == experiment.configuration.record()
 
     append, stops = RunDirectory.append, []
 

@@ -1,4 +1,4 @@
-"""The figures behind smaller choices: what the comments of jdd/augment, jdd/data and jdd/nn quote.
+"""The figures behind smaller choices, listed in docs/performance-choices.md.
 
     python experiments/benchmarks/choices.py --out experiments/results/benchmarks/choices.json
 
@@ -15,65 +15,68 @@ Everything runs in a loop on the device; alternatives take turns and each counts
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import functools
 import sys
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import common
 import jax
 import jax.numpy as jnp
-from common import interleaved, machine, write
+import script
 from jax import Array, lax
+from tyro.conf import arg
 
 from jdd import losses, nn
 from jdd.augment import ops
 from jdd.augment.affine_switch import affine_switch
 from jdd.augment.dsa import OPS, parameters
+from jdd.cli.options import option
 
 REPEATS = 10
 SIDE = 32
+Name = Literal["switch", "ops", "draw", "small_maps", "convolution"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(common.Options):
+    """Options of the benchmark."""
+
+    tables: Annotated[tuple[Name, ...], arg(help="Which tables.")] = (
+        *("switch", "ops", "draw", "small_maps", "convolution"),
     )
-    tables: dict[str, Callable[[int], dict[str, Any]]] = {
+    rounds: Annotated[int, option("N", "Rounds; each alternative counts by its best.")] = 10
+
+
+def benchmark(options: Options, command: str) -> None:
+    """Makes the tables."""
+    began = time.perf_counter()
+    tables: dict[Name, Callable[[int], dict[str, Any]]] = {
         "switch": switch,
         "ops": each_op,
         "draw": draw,
         "small_maps": small_maps,
         "convolution": convolution,
     }
-    parser.add_argument("--tables", nargs="+", choices=tables, default=list(tables))
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--out")
-    options = parser.parse_args()
     result = {}
     for name in options.tables:
         result[name] = tables[name](options.rounds)
         print(name)
         for row, values in result[name].items():
             print(f"  {row:40s} {values}", flush=True)
-    command = "python experiments/benchmarks/choices.py " + " ".join(sys.argv[1:])
-    print(machine())
-    write(options.out, command, result)
+    common.write(result, options, command, began)
 
 
-def timed(rounds: int, cases: dict[str, tuple[Callable[..., Any], tuple]]) -> dict[str, Any]:
+def timed(rounds: int, cases: dict[str, common.Case]) -> dict[str, Any]:
     """Milliseconds per repetition and megabytes of temporaries of each case."""
-    compiled = {name: jax.jit(f).lower(*args).compile() for name, (f, args) in cases.items()}
-    memory: dict[str, Any] = {name: p.memory_analysis() for name, p in compiled.items()}
-    best = interleaved(
-        rounds, **{name: functools.partial(compiled[name], *cases[name][1]) for name in cases}
-    )
     return {
         name: {
-            "milliseconds": round(1e3 * best[name] / REPEATS, 2),
-            "temporaries_mb": round(memory[name].temp_size_in_bytes / 1e6, 1),
+            "milliseconds": round(1e3 * seconds / REPEATS, 2),
+            "temporaries_mb": round(program.temporaries_mb, 1),
         }
-        for name in cases
+        for name, (program, seconds) in common.measured(rounds, cases).items()
     }
 
 
@@ -113,7 +116,7 @@ def each_op(rounds: int) -> dict[str, Any]:
     batches = jax.random.normal(jax.random.key(0), (REPEATS, 256, SIDE, SIDE, 3))
     cases: dict[str, Any] = {"copy": (_map(lambda x: x + 1), (batches,))}
     for name in OPS:
-        for kind, shape in (("shared", (4,)), ("own", (4, 256))):
+        for kind, shape in (("shared", (4,)), ("per image", (4, 256))):
             draws = jax.random.uniform(jax.random.key(1), (REPEATS, *shape))
 
             def forward(u: Array, x: Array, name: str = name) -> Array:
@@ -146,8 +149,8 @@ def _map_keys(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
 
 def small_maps(rounds: int) -> dict[str, Any]:
-    """XLA's own convolution against the loop-safe one where kernels are larger than maps, and just not."""
-    found = {}
+    """XLA's convolution and the loop-safe one, with kernels larger than the maps and slightly smaller."""
+    rows = {}
     for side, kernel, channels, out in ((2, 3, 512, 512), (4, 3, 512, 512), (4, 5, 192, 256)):
         x = jax.random.normal(jax.random.key(0), (REPEATS, 32, side, side, channels))
         w = jax.random.normal(jax.random.key(1), (kernel, kernel, channels, out))
@@ -158,8 +161,8 @@ def small_maps(rounds: int) -> dict[str, Any]:
         forms = {"lax": nn.lax_conv, "loop_safe": nn.loop_safe_conv}
         cases = {name: (functools.partial(of, conv), (x, w)) for name, conv in forms.items()}
         for name, row in timed(rounds, cases).items():
-            found[f"{side}x{side}, {channels} to {out}, kernel {kernel}, {name}"] = row
-    return found
+            rows[f"{side}x{side}, {channels} to {out}, kernel {kernel}, {name}"] = row
+    return rows
 
 
 def convolution(rounds: int) -> dict[str, Any]:
@@ -186,12 +189,12 @@ def convolution(rounds: int) -> dict[str, Any]:
     forms = {"lax": nn.lax_conv, "loop_safe": nn.loop_safe_conv, "winograd": nn.winograd_conv}
     with jax.enable_x64(True):
         exact = gradient(nn.lax_conv, jnp.float64)
-        found = {name: gradient(conv, jnp.float32) for name, conv in forms.items()}
+        gradients = {name: gradient(conv, jnp.float32) for name, conv in forms.items()}
         return {
             name: {"relative_error": float(jnp.abs(value - exact).max() / jnp.abs(exact).max())}
-            for name, value in found.items()
+            for name, value in gradients.items()
         }
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(script.main(__file__, __doc__, Options, benchmark))

@@ -10,62 +10,52 @@ About 3 minutes on 2 cores.
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
 
-from common import interleaved, machine, write
-from iteration import SHAPE, Iteration, compiled
+import common
+import script
+from iteration import Iteration, update
 
-from jdd import nn
-from jdd.methods import Loops, WarmUp, dc, dcc
+from jdd.cli.options import option
+from jdd.methods import dc, dcc
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(common.Options):
+    """Options of the benchmark."""
+
+    ipc: Annotated[tuple[int, ...], option("N", "Images per class.")] = (1, 10, 50)
 
 
 def collective(ipc: int, num_classes: int) -> Iteration:
     """DCC's update after its warm-up."""
-    loops, model = Loops(1000, 1, 0), nn.convnet(num_classes, SHAPE)
-    return compiled(dcc(model, ipc, loops=loops, warm_up=WarmUp(0, 0)), num_classes)
+    return update(dcc(ipc, warm_up_networks=0), num_classes)
 
 
-def class_wise(ipc: int, num_classes: int) -> Iteration:
-    """DC's update."""
-    model = nn.convnet(num_classes, SHAPE)
-    return compiled(dc(model, ipc, loops=Loops(1000, 1, 0)), num_classes)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10, 50])
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--out")
-    options = parser.parse_args()
-    rows = []
+def rows(options: Options) -> Iterator[dict[str, Any]]:
+    """The rows of the table."""
     for ipc in options.ipc:
-        dc_update, dcc_update = class_wise(ipc, 10), collective(ipc, 10)
-        more_classes = collective(ipc, 20).temporaries_mb
-        best = interleaved(options.rounds, dc=dc_update.run, dcc=dcc_update.run)
-        row = {
+        class_wise, joint = update(dc(ipc)), collective(ipc, 10)
+        best = common.interleaved(options.rounds, dc=class_wise.run, dcc=joint.run)
+        yield {
             "ipc": ipc,
             "dc_seconds": best["dc"],
             "dcc_seconds": best["dcc"],
             "ratio": best["dcc"] / best["dc"],
-            "dc_temporaries_mb": dc_update.temporaries_mb,
-            "dcc_temporaries_mb": dcc_update.temporaries_mb,
-            "dcc_temporaries_mb_20_classes": more_classes,
-            "dcc_compile_seconds": dcc_update.compile_seconds,
+            "dc_temporaries_mb": class_wise.program.temporaries_mb,
+            "dcc_temporaries_mb": joint.program.temporaries_mb,
+            "dcc_temporaries_mb_20_classes": collective(ipc, 20).program.temporaries_mb,
+            "dcc_compile_seconds": joint.program.compile_seconds,
         }
-        rows.append(row)
-        print(
-            f"IPC {ipc:2d}: DC {best['dc']:.2f} s, DCC {best['dcc']:.2f} s, ratio {row['ratio']:.2f}; temporaries "
-            f"{dcc_update.temporaries_mb:.0f} MB with 10 classes, {more_classes:.0f} with 20 "
-            f"(DC {dc_update.temporaries_mb:.0f})",
-            flush=True,
-        )
-    print(machine())
-    command = "python experiments/benchmarks/collective_iteration.py " + " ".join(sys.argv[1:])
-    write(options.out, command, {"rows": rows})
+
+
+def benchmark(options: Options, command: str) -> None:
+    """Times all rows."""
+    common.report(rows(options), options, command)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(script.main(__file__, __doc__, Options, benchmark))

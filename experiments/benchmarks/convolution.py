@@ -5,31 +5,32 @@
 Three tables, for ConvNet-3 on 32x32 colour images:
 
 - training: SGD steps on one batch, as a `lax.scan` and unrolled. With a loop-safe convolution both
-  cost the same; with XLA's own the weight gradient inside the loop falls off the fast path.
+  cost the same; with XLA's the weight gradient inside the loop is many times slower.
 - streaming: gradient of a real batch, summed over micro-batches by `lax.scan`.
 - matching: gradient in the images of a distance between two weight gradients (second order).
 
 All alternatives of a table are compiled first and then timed in turn, each by its best round, so that
 other load on the machine falls on all alike. The rate of a plain matrix product, timed in the same
-rounds, says how much of the machine was free. `--tables streaming` runs one table; the columns of
-the direct convolution count 2 operations per multiply-add of the direct algorithm for every form.
+rounds, shows how much of the machine was free. `--tables streaming` runs one table.
 """
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import functools
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import common
 import jax
 import jax.numpy as jnp
-from common import write
+import script
 from jax import Array
+from tyro.conf import arg
 
 from jdd import losses, nn
+from jdd.cli.options import option
 from jdd.nn import Convolution
 
 CONVOLUTIONS: dict[str, Convolution] = {
@@ -38,24 +39,47 @@ CONVOLUTIONS: dict[str, Convolution] = {
     "winograd": nn.winograd_conv,
 }
 Params = dict[str, Any]
-Case = tuple[Callable[..., Any], tuple[Any, ...]]
-MATMUL_SIZE = 1024
+Name = Literal["training", "streaming", "matching"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(common.Options):
+    """Options of the benchmark."""
+
+    tables: Annotated[tuple[Name, ...], arg(help="Which tables.")] = (
+        *("training", "streaming", "matching"),
+    )
+    rounds: Annotated[int, option("N", "Rounds over all alternatives.")] = 6
+    steps: Annotated[int, option("N", "SGD steps (training).")] = 4
+    batch: Annotated[int, option("N", "Images per SGD step (training).")] = 20
+    training_width: Annotated[int, option("CHANNELS", "Of the ConvNet (training).")] = 32
+    width: Annotated[int, option("CHANNELS", "Of the ConvNet (streaming, matching).")] = 128
+    images: Annotated[int, option("N", "Size of the real batch (streaming).")] = 64
+    micro_batches: Annotated[tuple[int, ...], option("N", "Their sizes (streaming).")] = (
+        *(4, 8, 16, 32),
+    )
+    ipc: Annotated[tuple[int, ...], option("N", "Images per class (matching).")] = (1, 10)
 
 
 def network(conv: Convolution, width: int) -> nn.Model:
+    """The ConvNet."""
     return nn.convnet(10, (32, 32, 3), width=width, conv=conv)
 
 
 def init(key: Array, width: int) -> Params:
+    """Its variables; the same for every convolution."""
     return dict(network(nn.lax_conv, width).init(key))
 
 
 def loss(params: Params, x: Array, y: Array, conv: Convolution) -> Array:
+    """The loss of a batch, summed."""
     width = params["params"]["conv0"]["kernel"].shape[-1]
     return losses.cross_entropy(network(conv, width).apply(params, x), y).sum()
 
 
 def train(params: Params, x: Array, y: Array, conv: Convolution, steps: int, loop: bool) -> Params:
+    """SGD steps on one batch."""
+
     def step(params: Params, _: None) -> tuple[Params, None]:
         grads = jax.grad(loss)(params, x, y, conv)
         return jax.tree.map(lambda p, g: p - 1e-4 * g, params, grads), None
@@ -68,6 +92,8 @@ def train(params: Params, x: Array, y: Array, conv: Convolution, steps: int, loo
 
 
 def stream(params: Params, x: Array, y: Array, conv: Convolution, micro: int) -> Params:
+    """The gradient of a batch, summed over micro-batches."""
+
     def add(total: Params, batch: tuple[Array, Array]) -> tuple[Params, None]:
         grads = jax.grad(loss)(params, *batch, conv)
         return jax.tree.map(jnp.add, total, grads), None
@@ -86,58 +112,42 @@ def match(params: Params, x: Array, y: Array, conv: Convolution) -> Array:
     return jax.lax.map(lambda batch: jax.grad(distance)(*batch), (x, y))
 
 
-def matmul(a: Array) -> Array:
-    return a @ a
-
-
-def best_times(cases: dict[str, Case], repeats: int) -> dict[str, dict[str, float]]:
-    """Compiles all cases, then runs them in turn; seconds of compilation and of the best run."""
-    times: dict[str, dict[str, float]] = {}
-    compiled = {}
-    for name, (function, arguments) in cases.items():
-        start = time.perf_counter()
-        compiled[name] = jax.jit(function).lower(*arguments).compile()
-        times[name] = {"compile": time.perf_counter() - start, "run": float("inf")}
-    for _ in range(repeats + 1):
-        for name, (_, arguments) in cases.items():
-            start = time.perf_counter()
-            jax.block_until_ready(compiled[name](*arguments))
-            times[name]["run"] = min(times[name]["run"], time.perf_counter() - start)
-    return times
-
-
 def images(count: int) -> tuple[Array, Array]:
+    """Random images and labels."""
     x = jax.random.normal(jax.random.key(1), (count, 32, 32, 3))
     return x, jnp.arange(count) % 10
 
 
-def training_cases(args: argparse.Namespace) -> dict[str, Case]:
-    params = init(jax.random.key(0), args.training_width)
-    operands = (params, *images(args.batch))
+def training_cases(options: Options) -> dict[str, common.Case]:
+    """The alternatives of the table training."""
+    params = init(jax.random.key(0), options.training_width)
+    operands = (params, *images(options.batch))
     cases = {}
     for name, conv in CONVOLUTIONS.items():
         for form, loop in (("scan", True), ("unrolled", False)):
-            run = functools.partial(train, conv=conv, steps=args.steps, loop=loop)
+            run = functools.partial(train, conv=conv, steps=options.steps, loop=loop)
             cases[f"{name}, {form}"] = run, operands
     return cases
 
 
-def streaming_cases(args: argparse.Namespace) -> dict[str, Case]:
-    operands = (init(jax.random.key(0), args.width), *images(args.images))
+def streaming_cases(options: Options) -> dict[str, common.Case]:
+    """The alternatives of the table streaming."""
+    operands = (init(jax.random.key(0), options.width), *images(options.images))
     return {
         f"{name}, micro-batch {micro}": (
             functools.partial(stream, conv=CONVOLUTIONS[name], micro=micro),
             operands,
         )
-        for micro in args.micro_batches
+        for micro in options.micro_batches
         for name in ("loop_safe", "winograd")
     }
 
 
-def matching_cases(args: argparse.Namespace) -> dict[str, Case]:
-    params = init(jax.random.key(0), args.width)
+def matching_cases(options: Options) -> dict[str, common.Case]:
+    """The alternatives of the table matching."""
+    params = init(jax.random.key(0), options.width)
     cases = {}
-    for ipc in args.ipc:
+    for ipc in options.ipc:
         x, y = images(2 * ipc)
         operands = params, x.reshape(2, ipc, *x.shape[1:]), y.reshape(2, ipc)
         for name in ("loop_safe", "winograd"):
@@ -149,47 +159,39 @@ def matching_cases(args: argparse.Namespace) -> dict[str, Case]:
 TABLES = {"training": training_cases, "streaming": streaming_cases, "matching": matching_cases}
 
 
-def show(title: str, times: dict[str, dict[str, float]]) -> None:
-    rate = 2 * MATMUL_SIZE**3 / times["matmul"]["run"] / 1e9
+def show(title: str, rows: dict[str, dict[str, float]], rate: float) -> None:
+    """Prints a table."""
     print(f"\n{title} (matrix product: {rate:.0f} GFLOP/s)")
     print(f"{'':36}{'run, ms':>10}{'of best':>10}{'compile, s':>12}")
-    rows = {name: row for name, row in times.items() if name != "matmul"}
     fastest = min(row["run"] for row in rows.values())
     for name, row in rows.items():
         run = row["run"]
         print(f"{name:36}{run * 1e3:10.1f}{run / fastest:10.2f}{row['compile']:12.1f}", flush=True)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
-    parser.add_argument("--repeats", type=int, default=5, help="rounds over all alternatives")
-    parser.add_argument("--steps", type=int, default=4, help="SGD steps (training)")
-    parser.add_argument("--batch", type=int, default=20, help="images per SGD step (training)")
-    parser.add_argument("--training-width", type=int, default=32, help="channels (training)")
-    parser.add_argument("--width", type=int, default=128, help="channels (streaming, matching)")
-    parser.add_argument("--images", type=int, default=64, help="size of the real batch (streaming)")
-    parser.add_argument("--micro-batches", type=int, nargs="+", default=[4, 8, 16, 32])
-    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], help="(matching)")
-    parser.add_argument("--out", help="JSON file for all times in seconds")
-    args = parser.parse_args()
-    for micro in args.micro_batches:
-        if args.images % micro:
-            parser.error(f"micro-batch {micro} does not divide the {args.images} images")
-    return args
-
-
-def main() -> None:
-    args = arguments()
-    results = {}
-    for title in args.tables:
-        product: dict[str, Case] = {"matmul": (matmul, (jnp.ones((MATMUL_SIZE, MATMUL_SIZE)),))}
-        results[title] = best_times(product | TABLES[title](args), args.repeats)
-        show(title, results[title])
-    command = "python experiments/benchmarks/convolution.py " + " ".join(sys.argv[1:])
-    settings = {k: v for k, v in vars(args).items() if k != "out"}
-    write(args.out, command, {"settings": settings, "seconds": results})
+def benchmark(options: Options, command: str) -> None:
+    """Makes the tables."""
+    began = time.perf_counter()
+    for micro in options.micro_batches:
+        if micro < 1 or options.images % micro:
+            raise ValueError(
+                f"--micro-batches must divide the {options.images} images, got {micro}"
+            )
+    tables, rates = {}, {}
+    for title in options.tables:
+        product, gflop = common.matrix_product()
+        cases = TABLES[title](options) | {"matrix product": product}
+        measured = common.measured(options.rounds, cases)
+        rates[title] = gflop / measured.pop("matrix product")[1]
+        tables[title] = {
+            name: {"compile": program.compile_seconds, "run": seconds}
+            for name, (program, seconds) in measured.items()
+        }
+        show(title, tables[title], rates[title])
+    settings = {name: x for name, x in dataclasses.asdict(options).items() if name != "out"}
+    result = {"settings": settings, "tables": tables, "matrix_product_gflops": rates}
+    common.write(result, options, command, began)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(script.main(__file__, __doc__, Options, benchmark))

@@ -12,15 +12,20 @@ About 10 minutes on 2 cores. Without --original only our side runs (no torch nee
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
+import itertools
 import sys
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from common import gradient_gflop, interleaved, machine, matrix_product, peak_memory_mb, write
-from iteration import SHAPE, Iteration, compiled
+import common
+import iteration
+import script
 
 from jdd import nn
-from jdd.methods import Loops, dsa
+from jdd.cli.options import option
+from jdd.methods import dsa
 
 CONVOLUTIONS = {
     "lax": nn.lax_conv,
@@ -29,82 +34,56 @@ CONVOLUTIONS = {
 }
 
 
-def over(word: str) -> str | int:
-    """A strategy over classes from the command line."""
-    return int(word) if word.isdigit() else word
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(common.ComparisonOptions):
+    """Options of the benchmark. Each op of the augmentation is drawn at random: a few rounds see most."""
+
+    over_classes: Annotated[
+        int | Literal["map", "vmap"] | None, option("HOW", "map, vmap, or k at a time.", "map")
+    ] = None
+    conv: Annotated[
+        Literal["lax", "loop_safe", "winograd"] | None,
+        option("NAME", "lax, loop_safe or winograd.", "the platform's"),
+    ] = None
 
 
-def ours(ipc: int, num_classes: int, options: argparse.Namespace) -> Iteration:
-    """Our update. One per network: the matching iteration alone, at every IPC, on both sides."""
-    model = nn.convnet(num_classes, SHAPE, conv=CONVOLUTIONS.get(options.conv))
-    loops = Loops(1000, 1, 0)
-    return compiled(dsa(model, ipc, loops=loops, over_classes=options.over_classes), num_classes)
+def rows(options: Options) -> Iterator[dict[str, Any]]:
+    """The rows of the table, each with the share of the matrix-product rate."""
+
+    def ours(ipc: int, num_classes: int) -> iteration.Iteration:
+        recipe = dataclasses.replace(dsa(ipc), over_classes=options.over_classes)
+        conv = None if options.conv is None else CONVOLUTIONS[options.conv]
+        return iteration.update(recipe, num_classes, conv=conv)
+
+    for row in iteration.rows(options, ours, original):
+        rate = gradient_gflop(2560) / row["seconds"]
+        yield {**row, "share_of_matrix_product_rate": rate / row["matrix_product_gflops"]}
 
 
-def original(clone: str, ipc: int, num_classes: int) -> Any:
+def original(clone: Path, ipc: int) -> Callable[[], Any]:
     """A function that runs one iteration of the original."""
-    import torch  # pyright: ignore[reportMissingImports]
     from original import Original
 
-    runner = Original(clone, ipc=ipc, num_classes=num_classes)
-    real = [torch.randn(300, 3, 32, 32) for _ in range(num_classes)]
-    synthetic = torch.randn(num_classes * ipc, 3, 32, 32, requires_grad=True)
-    optimizer = torch.optim.SGD([synthetic], lr=0.1, momentum=0.5)
-    seeds = iter(range(10**6))
-    return lambda: runner.iteration(real, synthetic, optimizer, seed=1000 * next(seeds))
+    runner = Original(clone, ipc=ipc)
+    operands, seeds = runner.operands(learning_rate=0.1), itertools.count(0, 1000)
+    return lambda: runner.iteration(*operands, seed=next(seeds))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--original", help="clone of VICO-UoE/DatasetCondensation")
-    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10, 50])
-    parser.add_argument(
-        "--rounds", type=int, default=4, help="each op of the augmentation is drawn at random"
-    )
-    parser.add_argument("--over-classes", type=over, help="map, vmap or k at a time")
-    parser.add_argument("--conv", choices=CONVOLUTIONS, help="default: the platform's")
-    parser.add_argument("--out")
-    options = parser.parse_args()
-    product, product_gflop = matrix_product()
-    rows = []
-    for ipc in options.ipc:
-        iterate, temporaries, compile_seconds = ours(ipc, 10, options)
-        more_classes = ours(ipc, 20, options).temporaries_mb
-        functions = {"ours": iterate, "product": product}
-        if options.original:
-            functions["original"] = original(options.original, ipc, 10)
-        best = interleaved(options.rounds, **functions)
-        rate = product_gflop / best["product"]
-        row = {
-            "ipc": ipc,
-            "seconds": best["ours"],
-            "original_seconds": best.get("original"),
-            "ratio": best["original"] / best["ours"] if options.original else None,
-            "matrix_product_gflops": rate,
-            "share_of_matrix_product_rate": gradient_gflop(2560) / best["ours"] / rate,
-            "temporaries_mb": temporaries,
-            "temporaries_mb_20_classes": more_classes,
-            "compile_seconds": compile_seconds,
-        }
-        rows.append(row)
-        print(
-            f"IPC {ipc:2d}: ours {row['seconds']:.2f} s"
-            + (
-                f", original {best['original']:.2f} s, ratio {row['ratio']:.2f}"
-                if options.original
-                else ""
-            )
-            + f"; real gradients at {100 * row['share_of_matrix_product_rate']:.0f}% of the matrix-product rate "
-            f"({rate:.0f} GFLOP/s); temporaries {temporaries:.0f} MB with 10 classes, {more_classes:.0f} with 20; "
-            f"compiled in {compile_seconds:.0f} s",
-            flush=True,
-        )
-    print(f"peak resident memory of this process {peak_memory_mb():.0f} MB; {machine()}")
-    command = "python experiments/benchmarks/dsa_iteration.py " + " ".join(sys.argv[1:])
-    write(options.out, command, {"rows": rows, "peak_memory_mb": peak_memory_mb()})
+def gradient_gflop(
+    images: int, width: int = 128, channels: int = 3, side: int = 32, classes: int = 10
+) -> float:
+    """GFLOP of forward and backward pass of ConvNet-3 as direct convolutions, images without gradient."""
+    multiplications = 2 * side**2 * 9 * channels * width
+    for s in (side // 2, side // 4):
+        multiplications += 3 * s**2 * 9 * width**2
+    multiplications += 3 * (side // 8) ** 2 * width * classes
+    return 2 * images * multiplications / 1e9
+
+
+def benchmark(options: Options, command: str) -> None:
+    """Times all rows."""
+    common.report(rows(options), options, command)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(script.main(__file__, __doc__, Options, benchmark))

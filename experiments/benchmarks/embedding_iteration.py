@@ -12,37 +12,44 @@ About 3 minutes on 2 cores. Without --original only our side runs (no torch need
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
-from iteration import SHAPE, Iteration, compiled, main
+import common
+import iteration
+import script
 
-from jdd import nn
+from jdd.cli.options import option
 from jdd.methods import dm
 
 
-def ours(ipc: int, num_classes: int) -> Iteration:
-    """Our update."""
-    return compiled(dm(nn.convnet(num_classes, SHAPE), ipc), num_classes)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(common.ComparisonOptions):
+    """Options of the benchmark."""
+
+    rounds: Annotated[
+        int, option("N", "Rounds: each op of the augmentation is drawn at random.")
+    ] = 8
 
 
-def original(clone: str, ipc: int, num_classes: int) -> Any:
+def original(clone: Path, ipc: int) -> Callable[[], Any]:
     """A function that runs one iteration of the original."""
-    import torch  # pyright: ignore[reportMissingImports]
     from original import Original
 
-    runner = Original(clone, ipc=ipc, num_classes=num_classes)
-    real = [torch.randn(300, 3, 32, 32) for _ in range(num_classes)]
-    synthetic = torch.randn(num_classes * ipc, 3, 32, 32, requires_grad=True)
-    optimizer = torch.optim.SGD([synthetic], lr=1.0, momentum=0.5)
-    seeds = iter(range(10**6))
-    return lambda: runner.embedding_iteration(real, synthetic, optimizer, 1000 * next(seeds))
+    runner = Original(clone, ipc=ipc)
+    operands, seeds = runner.operands(learning_rate=1.0), itertools.count(0, 1000)
+    return lambda: runner.embedding_iteration(*operands, seed=next(seeds))
+
+
+def benchmark(options: Options, command: str) -> None:
+    """Times all rows."""
+    rows = iteration.rows(options, lambda ipc, n: iteration.update(dm(ipc), n), original)
+    common.report(rows, options, command)
 
 
 if __name__ == "__main__":
-    main(
-        "embedding_iteration",
-        __doc__,
-        ours,
-        original,
-        rounds=8,  # each op of the augmentation is drawn at random
-    )
+    sys.exit(script.main(__file__, __doc__, Options, benchmark))

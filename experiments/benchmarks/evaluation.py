@@ -9,94 +9,100 @@ should; with --test-images 256 the figure is that of training nearly alone, whic
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
 
+import common
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import interleaved, peak_memory_mb, write
+import script
+from iteration import SHAPE
 
+from jdd import nn
+from jdd.augment import dsa_augmentation
+from jdd.cli.options import option
 from jdd.data import Split, class_table
 from jdd.evaluate import EvaluationProtocol, evaluate
-from jdd.nn import convnet
+from jdd.validation import at_least
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--original", help="clone of VICO-UoE/DatasetCondensation")
-    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10])
-    parser.add_argument("--epochs", type=int, default=100, help="E; E + 1 epochs are trained")
-    parser.add_argument("--networks", type=int, default=5)
-    parser.add_argument("--test-images", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--out")
-    options = parser.parse_args()
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(common.ComparisonOptions):
+    """Options of the benchmark."""
+
+    ipc: Annotated[tuple[int, ...], option("N", "Images per class.")] = (1, 10)
+    epochs: Annotated[int, option("E", "E + 1 epochs are trained.")] = 100
+    networks: Annotated[int, option("N", "Networks that are trained.")] = 5
+    test_images: Annotated[int, option("N", "Images of the test set.")] = 10_000
+    rounds: Annotated[int, option("N", "Rounds; each alternative counts by its best.")] = 2
+
+
+def rows(options: Options) -> Iterator[dict[str, Any]]:
+    """The rows of the table."""
+    at_least("--test-images", options.test_images, 10)
     rng = np.random.default_rng(0)
-    raw = rng.integers(0, 256, (options.test_images, 32, 32, 3), np.uint8)
-    answers = np.arange(options.test_images, dtype=np.int32) % 10
-    table = class_table(Split(raw, answers), 10, (0.5,) * 3, (0.25,) * 3)
-    protocol = EvaluationProtocol(
-        "benchmark", options.epochs, "color_crop_cutout_flip_scale_rotate"
-    )
-    model = convnet(10, (32, 32, 3))
-    rows = []
+    images = rng.integers(0, 256, (options.test_images, *SHAPE), np.uint8)
+    test = Split(images, np.arange(options.test_images, dtype=np.int32) % 10)
+    table = class_table(test, 10, (0.5,) * 3, (0.25,) * 3)
+    protocol = EvaluationProtocol("benchmark", options.epochs, dsa_augmentation())
     for ipc in options.ipc:
-        images = jax.random.normal(jax.random.key(0), (10 * ipc, 32, 32, 3))
+        images = jax.random.normal(jax.random.key(0), (10 * ipc, *SHAPE))
         labels = jnp.repeat(jnp.arange(10), ipc)
 
-        def ours(images=images, labels=labels):
-            key = jax.random.key(1)
+        def ours(images: jax.Array = images, labels: jax.Array = labels) -> np.ndarray:
             return evaluate(
-                key, model, images, labels, table, protocol, num_networks=options.networks
+                jax.random.key(1),
+                nn.convnet(10, SHAPE),
+                images,
+                labels,
+                table,
+                protocol,
+                num_networks=options.networks,
             ).accuracies
 
+        def of_original(
+            clone: Path, ipc: int = ipc, train: Any = (images, labels)
+        ) -> Callable[[], Any]:
+            return original(clone, ipc, options, train, test)
+
         ours()  # compiles
-        functions: dict[str, Callable[[], Any]] = {"ours": ours}
-        if options.original:
-            functions["original"] = original(options, images, labels, raw, answers, ipc)
-        best = interleaved(options.rounds, **functions)
-        row = {
+        yield {
             "ipc": ipc,
             "epochs": options.epochs + 1,
             "networks": options.networks,
             "test_images": options.test_images,
-            "seconds": best["ours"],
-            "original_seconds": best.get("original"),
-            "ratio": best["original"] / best["ours"] if options.original else None,
+            **common.compare(options, ours, of_original),
         }
-        rows.append(row)
-        print(
-            ", ".join(
-                f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()
-            ),
-            flush=True,
-        )
-    command = "python experiments/benchmarks/evaluation.py " + " ".join(sys.argv[1:])
-    write(options.out, command, {"rows": rows, "peak_memory_mb": peak_memory_mb()})
 
 
-def original(options, images, labels, raw, answers, ipc):
+def original(
+    clone: Path, ipc: int, options: Options, train: tuple[jax.Array, jax.Array], test: Split
+) -> Callable[[], Any]:
     """The original's loop on the same data."""
     import torch  # pyright: ignore[reportMissingImports]
     from original import Original
 
-    runner = Original(options.original, ipc=ipc)
+    def tensor(images: Any) -> Any:
+        return torch.from_numpy(np.array(images, np.float32).transpose(0, 3, 1, 2))
+
+    runner = Original(clone, ipc=ipc)
     runner.args.epoch_eval_train = options.epochs
-    test = torch.from_numpy(((raw / 255 - 0.5) / 0.25).astype(np.float32).transpose(0, 3, 1, 2))
-    loader = torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(test, torch.from_numpy(answers)), batch_size=256
+    tested = torch.utils.data.TensorDataset(
+        tensor((test.images / 255 - 0.5) / 0.25), torch.from_numpy(test.labels)
     )
-    train = (
-        torch.from_numpy(np.array(images).transpose(0, 3, 1, 2)),
-        torch.from_numpy(np.array(labels)),
-    )
-    return lambda: runner.evaluate(*train, loader, options.networks)
+    loader = torch.utils.data.DataLoader(tested, batch_size=256)
+    images, labels = tensor(train[0]), torch.from_numpy(np.array(train[1]))
+    return lambda: runner.evaluate(images, labels, loader, options.networks)
+
+
+def benchmark(options: Options, command: str) -> None:
+    """Times all rows."""
+    common.report(rows(options), options, command)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(script.main(__file__, __doc__, Options, benchmark))

@@ -12,37 +12,32 @@ About 3 minutes on 2 cores. Without --original only our side runs (no torch need
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from iteration import SHAPE, Iteration, compiled, main
+import common
+import iteration
+import script
 
-from jdd import nn
-from jdd.methods import Loops, cafe_fixed
-
-
-def ours(ipc: int, num_classes: int) -> Iteration:
-    """Our update. One per network: what one costs does not depend on the schedule."""
-    model = nn.convnet(num_classes, SHAPE)
-    return compiled(cafe_fixed(model, ipc, loops=Loops(1000, 1, 0)), num_classes)
+from jdd.methods import cafe_fixed
 
 
-def original(clone: str, ipc: int, num_classes: int) -> Any:
-    """A function that runs one iteration of the original."""
-    import torch  # pyright: ignore[reportMissingImports]
+def original(clone: Path, ipc: int) -> Callable[[], Any]:
+    """A function that runs one update of the original."""
     from original import Original
 
-    runner = Original(clone, ipc=ipc, num_classes=num_classes)
-    real = [torch.randn(300, 3, 32, 32) for _ in range(num_classes)]
-    synthetic = torch.randn(num_classes * ipc, 3, 32, 32, requires_grad=True)
-    optimizer = torch.optim.SGD([synthetic], lr=0.1, momentum=0.5)
-    return lambda: runner.feature_iteration(real, synthetic, optimizer)
+    runner = Original(clone, ipc=ipc)
+    operands = runner.operands(learning_rate=0.1)
+    return lambda: runner.feature_iteration(*operands)
+
+
+def benchmark(options: common.ComparisonOptions, command: str) -> None:
+    """Times all rows. The cost of an update does not depend on how networks are trained in between."""
+    rows = iteration.rows(options, lambda ipc, n: iteration.update(cafe_fixed(ipc), n), original)
+    common.report(rows, options, command)
 
 
 if __name__ == "__main__":
-    main(
-        "feature_iteration",
-        __doc__,
-        ours,
-        original,
-        rounds=4,
-    )
+    sys.exit(script.main(__file__, __doc__, common.ComparisonOptions, benchmark))

@@ -22,13 +22,12 @@ class Original:
     """The original's networks and functions, with the arguments that its main program would set."""
 
     def __init__(
-        self, clone: str, *, ipc: int, num_classes: int = 10, channels: int = 3, side: int = 32
+        self, clone: Path, *, ipc: int, num_classes: int = 10, channels: int = 3, side: int = 32
     ):
-        path = Path(clone)
-        if not (path / "networks.py").is_file():
-            raise SystemExit(f"error: {clone} is no clone of the original code (option --original)")
+        if not (clone / "networks.py").is_file():
+            raise ValueError(f"--original must be a clone of the original code, got {clone}")
         _stand_ins()
-        sys.path.insert(0, str(path))
+        sys.path.insert(0, str(clone))
         self.utils: Any = importlib.import_module("utils")
         self.num_classes, self.ipc, self.channels, self.side = num_classes, ipc, channels, side
         self.args = types.SimpleNamespace(
@@ -51,6 +50,13 @@ class Original:
 
         self.utils.DiffAugment = shimmed
 
+    def operands(self, *, learning_rate: float, per_class: int = 300) -> tuple[Any, Any, Any]:
+        """Random real images by class, random synthetic images, and the optimiser of these."""
+        shape = (self.channels, self.side, self.side)
+        real = [torch.randn(per_class, *shape) for _ in range(self.num_classes)]
+        synthetic = torch.randn(self.num_classes * self.ipc, *shape, requires_grad=True)
+        return real, synthetic, torch.optim.SGD([synthetic], lr=learning_rate, momentum=0.5)
+
     def network(self) -> Any:
         """A fresh ConvNet."""
         size = (self.side, self.side)
@@ -67,8 +73,8 @@ class Original:
         for c in range(self.num_classes):
             chosen = torch.randperm(len(real[c]))[:batch]
             sides = []
-            own = synthetic[c * self.ipc : (c + 1) * self.ipc]
-            for images in (real[c][chosen], own):
+            of_class = synthetic[c * self.ipc : (c + 1) * self.ipc]
+            for images in (real[c][chosen], of_class):
                 images = self.utils.DiffAugment(
                     images, self.args.dsa_strategy, seed=seed + c, param=self.args.dsa_param
                 )
@@ -93,9 +99,9 @@ class Original:
         total = torch.tensor(0.0)
         for c in range(self.num_classes):
             chosen = torch.randperm(len(real[c]))[:batch]
-            own = synthetic[c * self.ipc : (c + 1) * self.ipc]
+            of_class = synthetic[c * self.ipc : (c + 1) * self.ipc]
             means = []
-            for images in (real[c][chosen], own):
+            for images in (real[c][chosen], of_class):
                 images = self.utils.DiffAugment(
                     images, self.args.dsa_strategy, seed=seed + c, param=self.args.dsa_param
                 )
@@ -133,11 +139,12 @@ class Original:
 
     def evaluate(self, images: Any, labels: Any, test: Any, networks: int) -> list[float]:
         """The original's evaluation loop, network after network."""
-        found = []
+        accuracies = []
         for i in range(networks):
             net = self.network()
-            found.append(self.utils.evaluate_synset(i, net, images, labels, test, self.args)[2])
-        return found
+            result = self.utils.evaluate_synset(i, net, images, labels, test, self.args)
+            accuracies.append(result[2])
+        return accuracies
 
 
 def _stand_ins() -> None:

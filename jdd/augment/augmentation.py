@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
+import jax
 from jax import Array
 
+from jdd.augment.cutmix import cutmix
 from jdd.augment.dc import DC_OPS, DC_STRATEGY, dc_augment
 from jdd.augment.dsa import STRATEGY, dsa, parse_strategy
+from jdd.augment.idc import IDC_STRATEGY, idc_augment
 from jdd.choice import Choice, register
+from jdd.validation import positive
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -22,19 +27,34 @@ class Augmentation(Choice):
         own, and labels may change too (CutMix). The batch is a ``jdd.data.Batch``.
       siamese: ``siamese(key, images) -> images`` for matching: one parameter set, which depends on
         the key alone, for the whole batch; None where the augmentation cannot be siamese.
-      name: "none", "dsa", "dc" or a name of the user's.
+      name: "none", "dsa", "dc", "idc", the last with "cutmix", or a name of the user's.
       strategy: its ops joined by "_"; empty for none.
+      mixes_labels: whether ``per_sample`` needs labels as probabilities ``[n, K]``; see `augmented`.
     """
 
     per_sample: Callable[[Array, Any], Any]
     siamese: Callable[[Array, Array], Array] | None
     name: str
     strategy: str = ""
+    mixes_labels: bool = False
 
     @property
     def is_none(self) -> bool:
         """Whether images stay as they are."""
         return self.name == "none"
+
+    def augmented(self, key: Array, batch: Any, num_classes: int) -> Any:
+        """A minibatch after ``per_sample``; labels become probabilities where they are mixed.
+
+        >>> from jdd.data.batch import Batch
+        >>> batch = Batch(jax.numpy.ones((2, 8, 8, 1)), jax.numpy.array([0, 1]))
+        >>> cutmix_augmentation().augmented(jax.random.key(0), batch, 3).labels.shape
+        (2, 3)
+        """
+        if self.mixes_labels and batch.labels.ndim == 1:
+            soft = jax.nn.one_hot(batch.labels, num_classes, dtype=batch.images.dtype)
+            batch = batch._replace(labels=soft)
+        return self.per_sample(key, batch)
 
 
 def of_images(function: Callable[[Array, Array], Array]) -> Callable[[Array, Any], Any]:
@@ -96,6 +116,68 @@ def dc_augmentation(strategy: str = DC_STRATEGY) -> Augmentation:
         raise ValueError("dc_augmentation needs at least one op; no_augmentation() has none")
     per_sample = of_images(lambda key, images: dc_augment(key, images, strategy))
     return Augmentation(per_sample, None, "dc", strategy)
+
+
+@register
+def idc_augmentation(strategy: str = IDC_STRATEGY) -> Augmentation:
+    """IDC's: flip, color and cutout always, and one of the other ops (``jdd.augment.idc_augment``).
+
+    Args:
+      strategy: ops of color, crop, cutout, flip, scale, rotate, joined by "_".
+
+    Raises:
+      ValueError: if the strategy names an unknown op, or none (use `no_augmentation`).
+
+    Reference: the code of Kim et al., ICML 2022, https://arxiv.org/abs/2205.14959.
+
+    >>> idc_augmentation()
+    idc_augmentation()
+    """
+    if not parse_strategy(strategy):
+        raise ValueError("idc_augmentation needs at least one op; no_augmentation() has none")
+    return Augmentation(
+        of_images(lambda key, images: idc_augment(key, images, strategy, siamese=False)),
+        lambda key, images: idc_augment(key, images, strategy, siamese=True),
+        "idc",
+        strategy,
+    )
+
+
+@register
+def cutmix_augmentation(
+    probability: float = 0.5, beta: float = 1.0, base: Augmentation | None = None
+) -> Augmentation:
+    """CutMix on some of the batches, after another augmentation (``jdd.augment.cutmix``); never siamese.
+
+    Args:
+      probability: of mixing a batch.
+      beta: the share of the area that images keep is of Beta(beta, beta).
+      base: what images go through before; None for nothing.
+
+    Raises:
+      ValueError: if the probability is not from 0 to 1, beta is not positive, or base is no
+        augmentation.
+
+    Reference: Yun et al., ICCV 2019, https://arxiv.org/abs/1905.04899.
+
+    >>> cutmix_augmentation(base=idc_augmentation("color_crop"))
+    cutmix_augmentation(base=idc_augmentation('color_crop'))
+    """
+    if not isinstance(probability, Real) or not 0 <= probability <= 1:
+        raise ValueError(f"probability must be from 0 to 1, got {probability!r}")
+    positive("beta", beta)
+    if base is not None and not isinstance(base, Augmentation):
+        raise ValueError(f"base must be an Augmentation, got {base!r}")
+    first = no_augmentation() if base is None else base
+
+    def per_sample(key: Array, batch: Any) -> Any:
+        base_key, mix_key = jax.random.split(key)
+        batch = first.per_sample(base_key, batch)
+        return cutmix(mix_key, batch, probability=probability, beta=beta)
+
+    mixing = f"cutmix {probability:g}"
+    name = mixing if first.is_none else f"{first.name} + {mixing}"
+    return Augmentation(per_sample, None, name, first.strategy, mixes_labels=True)
 
 
 def dsa_or_none(strategy: str) -> Augmentation:

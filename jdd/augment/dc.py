@@ -1,4 +1,4 @@
-"""The augmentation with which Dataset Condensation (DC) trains its *evaluation* networks (never DSA's)."""
+"""The augmentation with which Dataset Condensation (DC) trains the networks that evaluate a set."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from jax import Array, lax
 
 from jdd.augment.affine_switch import affine_switch
 from jdd.augment.dsa import integer, parse_strategy
+from jdd.augment.ops import check_images
 
 DC_OPS = ("crop", "scale", "rotate", "noise")
 #: The original's strategy for MNIST; it uses "crop_noise" for networks with BatchNorm, and none elsewhere.
@@ -24,14 +25,21 @@ DC_STRATEGY = "crop_scale_rotate"
 
 @dataclass(frozen=True)
 class DCRatios:
-    """Strengths of the ops of `dc_augment`; the defaults are the original's.
+    """Strengths of the ops of `dc_augment`. The defaults are those of the original code.
 
-    - ``crop``: pixels of padding p; the offset is a uniform integer in [0, 2p - 1] per axis
-    - ``scale``: relative change r; height and width are ``int(U(1 - r, 1 + r) side)``
-    - ``rotate``: the angle is a uniform integer in [-rotate, rotate - 1], in degrees
-    - ``noise``: standard deviation
+    Attributes:
+      crop: pixels of padding p, at least 1. The offset along each axis is a uniform integer from 0 to
+        2p - 1.
+      scale: relative change r, from 0 up to, but not, 1. The new height is the whole part of a uniform
+        number between (1 - r) and (1 + r) times the height; so is the new width, drawn on its own.
+      rotate: from 1 to 180. The angle is a uniform integer from -rotate to rotate - 1, in degrees.
+      noise: standard deviation, at least 0.
 
-    Raises ``ValueError`` for a value out of range.
+    Raises:
+      ValueError: if a value is out of range.
+
+    >>> DCRatios(rotate=15).rotate
+    15
     """
 
     crop: int = 4
@@ -51,10 +59,10 @@ class DCRatios:
 
 
 class _Draw(NamedTuple):
-    """What the ops need besides one image [1, side, side, C]; drawn per image but for ``fill``."""
+    """What the ops need besides one image [1, H, W, C]; drawn per image, except for ``fill``."""
 
     u: Array  # [2], uniform
-    noise_key: Any  # None where no op asks for it
+    noise_key: Any  # None where the strategy has no noise
     fill: Array  # [C], means of the whole batch
 
 
@@ -62,38 +70,45 @@ class _Draw(NamedTuple):
 def dc_augment(
     key: Array, images: Array, strategy: str = DC_STRATEGY, *, ratios: DCRatios = DCRatios()
 ) -> Array:
-    """One op per *image*, drawn uniformly from the strategy.
+    """Applies one op to each *image*, drawn uniformly from the strategy.
 
-    ``images`` are normalised floats [N, side, side, C]; the result has their shape and dtype. The ops, with
-    m the mean of each channel over the batch:
+    The ops are, with m the mean of each channel over the batch and the original's strengths:
 
-    - ``crop``: pad by 4 pixels of m, cut at a uniform offset of 0 to 7 (8 is excluded, as in the original)
-    - ``scale``: nearest-neighbour resize to a height and a width of 0.8 to 1.2 of the side; then pad with
-      *zero*, or cut, about the centre
-    - ``rotate``: by -45 to 44 degrees, cubic spline as ``scipy.ndimage.rotate`` does it (the canvas grows with
-      the image, then the centre is cut: half a pixel off where the two sizes differ by an odd number), filled
-      with the mean of m
-    - ``noise``: + 0.001 N(0, 1)
+    - ``crop``: pads by 4 pixels of m, and cuts at an offset of 0 to 7 (8 is excluded, as in the original)
+    - ``scale``: resizes to 0.8 to 1.2 times the height and the width by the nearest pixel; then pads with
+      *zero*, or cuts, about the centre
+    - ``rotate``: turns by -45 to 44 degrees with a cubic spline, as ``scipy.ndimage.rotate``: on a canvas
+      that holds the whole turned image, of which the centre is cut (half a pixel off where the two sizes
+      differ by an odd number). Filled with the mean of m
+    - ``noise``: adds 0.001 N(0, 1)
 
-    Images are looped over, and each goes through its own op only. The gradient with respect to the images
-    is that of the original's arithmetic, in which m is a constant.
+    The images are looped over, and each goes through its op only. The gradient with respect to the
+    images treats m as a constant, as the original's arithmetic does.
 
-    Raises ``ValueError`` for an unknown op, or images of another shape.
+    Args:
+      key: typed PRNG key.
+      images: normalised floats ``[N, H, W, C]``, of any height and width.
+      strategy: ops joined by "_"; static.
+      ratios: strengths of the ops; static.
 
-    Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching", 2021
-    (https://arxiv.org/abs/2006.05929). Deviation: JAX's random numbers in place of numpy's.
+    Returns:
+      Images of the same shape and dtype.
 
-    >>> dc_augment(jax.random.key(0), jnp.ones((2, 8, 8, 1)), "crop_noise").shape
-    (2, 8, 8, 1)
+    Raises:
+      ValueError: if the strategy names an unknown op, or the images are of another form.
+
+    Reference: the code of Zhao, Mopuri, Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021,
+    https://arxiv.org/abs/2006.05929. Deviations: JAX's random numbers in place of numpy's. Of images that
+    are not square, the new width is relative to the width (in the original to the height), and a turned
+    canvas that is smaller than the image along an axis is filled up (the original fails).
+
+    >>> dc_augment(jax.random.key(0), jnp.ones((2, 8, 12, 1)), "crop_noise").shape
+    (2, 8, 12, 1)
     """
     names = parse_strategy(strategy, DC_OPS)
-    square = images.ndim == 4 and images.shape[1] == images.shape[2]
-    if not square or not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(
-            f"images must be square floats [N, side, side, C], got {images.shape} of {images.dtype}"
-        )
     if not names:
         return images
+    check_images(images)
     count = images.shape[0]
     draw_key, noise_key = jax.random.split(key)
     u = jax.random.uniform(draw_key, (count, 3), jnp.float32)
@@ -122,7 +137,8 @@ def _crop(ratios: DCRatios, draw: _Draw, x: Array) -> Array:
 
 
 def _scale(ratios: DCRatios, draw: _Draw, x: Array) -> Array:
-    size = (1 - ratios.scale + 2 * ratios.scale * draw.u) * x.shape[1]
+    extent = jnp.asarray(x.shape[1:3], draw.u.dtype)
+    size = (1 - ratios.scale + 2 * ratios.scale * draw.u) * extent
     return nearest_scale(x, jnp.floor(size).astype(jnp.int32), ratio=ratios.scale)
 
 
@@ -136,83 +152,156 @@ def _noise(ratios: DCRatios, draw: _Draw, x: Array) -> Array:
 
 
 def shifted_crop(x: Array, offset: Array, fill: Array, *, pad: int) -> Array:
-    """Pad [N, side, side, C] by ``pad`` pixels of ``fill`` [C]; cut at ``offset`` (row, column)."""
-    side = x.shape[1]
-    source = jnp.arange(side) + offset[:, None] - pad
-    inside = (source >= 0) & (source < side)
+    """Pads images, and cuts images of their size out.
+
+    Args:
+      x: ``[N, H, W, C]``.
+      offset: where to cut, integers (row, column) from 0 to 2 pad.
+      fill: ``[C]``, the value of the padding.
+      pad: pixels on each side; static.
+
+    Returns:
+      ``[N, H, W, C]``.
+
+    >>> x = jnp.arange(4.0).reshape(1, 2, 2, 1)
+    >>> shifted_crop(x, jnp.array([1, 0]), jnp.array([9.0]), pad=1)[0, ..., 0].tolist()
+    [[9.0, 0.0], [9.0, 2.0]]
+    """
+    inside = []
+    for axis in (0, 1):
+        extent = x.shape[axis + 1]
+        source = jnp.arange(extent) + offset[axis] - pad
+        inside.append((source >= 0) & (source < extent))
     around = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     zero = jnp.zeros((), offset.dtype)
     cut = lax.dynamic_slice(around, (zero, offset[0], offset[1], zero), x.shape)
-    return jnp.where((inside[0][:, None] & inside[1][None, :])[..., None], cut, fill)
+    return jnp.where(_both(*inside), cut, fill.reshape(1, 1, 1, -1))
 
 
 def nearest_scale(x: Array, size: Array, *, ratio: float) -> Array:
-    """Resize [N, side, side, C] to ``size`` (height, width) by the nearest pixel, at the same centre.
+    """Resizes images by the nearest pixel, about their centre, within a frame of their size.
 
-    Both sizes lie within ``(1 -+ ratio) side``. As in ``torch.nn.functional.interpolate``, pixel i reads pixel
-    ``floor(i * side / size)``, in float32. What the smaller image does not cover is zero.
+    As in ``torch.nn.functional.interpolate``, pixel i of n reads pixel ``floor(i * extent / n)``, computed
+    in float32. What a smaller image does not cover is zero.
+
+    Args:
+      x: ``[N, H, W, C]``.
+      size: new height and width, integers; limited to ``(1 - ratio)`` to ``(1 + ratio)`` times the old.
+      ratio: largest relative change; static.
+
+    Returns:
+      ``[N, H, W, C]``.
+
+    >>> x = jnp.arange(1.0, 5.0).reshape(1, 1, 4, 1)
+    >>> nearest_scale(x, jnp.array([1, 2]), ratio=0.5).ravel().tolist()
+    [0.0, 1.0, 3.0, 0.0]
     """
-    side = x.shape[1]
-    smallest, largest = int((1 - ratio) * side), int((1 + ratio) * side)
-    sizes = np.arange(smallest, largest + 1, dtype=np.float32)[:, None]
-    source = np.arange(largest, dtype=np.float32) * (np.float32(side) / np.maximum(sizes, 1))
-    source = jnp.asarray(np.minimum(source.astype(np.int32), side - 1))
-    size = jnp.clip(size, max(smallest, 1), largest)
+    height, width = x.shape[1:3]
+    new_height, new_width = (
+        jnp.clip(size[axis], max(int((1 - ratio) * extent), 1), int((1 + ratio) * extent))
+        for axis, extent in enumerate((height, width))
+    )
     # The original centres the resized image, and then the cut, in a square that holds both images.
-    canvas = jnp.maximum(size.max(), side)
-    position = jnp.arange(side) + (canvas - side) // 2 - (canvas - size[:, None]) // 2
-    inside = (position >= 0) & (position < size[:, None])
-    index = jnp.take_along_axis(source[size - smallest], jnp.clip(position, 0, largest - 1), axis=1)
-    taken = x[:, index[0][:, None], index[1][None, :]]
-    return jnp.where((inside[0][:, None] & inside[1][None, :])[..., None], taken, 0)
+    canvas = jnp.maximum(jnp.maximum(new_height, new_width), max(height, width))
+    rows, row_inside = _nearest(height, new_height, canvas, ratio)
+    columns, column_inside = _nearest(width, new_width, canvas, ratio)
+    return jnp.where(_both(row_inside, column_inside), x[:, rows[:, None], columns[None, :]], 0)
+
+
+def _nearest(extent: int, size: Array, canvas: Array, ratio: float) -> tuple[Array, Array]:
+    """Along one axis: the pixel that each output pixel reads, and whether it lies in the resized image."""
+    smallest, largest = int((1 - ratio) * extent), int((1 + ratio) * extent)
+    sizes = np.arange(smallest, largest + 1, dtype=np.float32)[:, None]
+    table = np.arange(largest, dtype=np.float32) * (np.float32(extent) / np.maximum(sizes, 1))
+    table = jnp.asarray(np.minimum(table.astype(np.int32), extent - 1))
+    position = jnp.arange(extent) + (canvas - extent) // 2 - (canvas - size) // 2
+    inside = (position >= 0) & (position < size)
+    return table[size - smallest, jnp.clip(position, 0, largest - 1)], inside
+
+
+def _both(rows: Array, columns: Array) -> Array:
+    """[1, H, W, 1], true where the row [H] and the column [W] are."""
+    return rows[None, :, None, None] & columns[None, None, :, None]
 
 
 def spline_rotate(x: Array, angle: Array, fill: Array, *, limit: int = 180) -> Array:
-    """``scipy.ndimage.rotate(x, angle, axes=(1, 2), cval=fill)`` cut to the centre, for whole degrees.
+    """Turns images by whole degrees with a cubic spline, about their centre.
 
-    Cubic B-spline with mirrored ends: coefficients first, then 4 x 4 taps; positions outside the pixel
-    centres give ``fill``. ``angle`` lies in [-limit, limit].
+    It is ``scipy.ndimage.rotate(x, angle, axes=(1, 2), cval=fill)`` with the centre cut out: a cubic
+    B-spline with mirrored ends, by its coefficients and then 4 x 4 taps.
+
+    Args:
+      x: ``[N, H, W, C]``.
+      angle: integer, in degrees, from -limit to limit.
+      fill: the value of positions outside the pixel centres of the image.
+      limit: largest angle; static.
+
+    Returns:
+      ``[N, H, W, C]``.
+
+    >>> x = jnp.arange(3.0).reshape(1, 1, 3, 1)
+    >>> spline_rotate(x, jnp.array(180), jnp.array(0.0)).ravel().round(3).tolist()
+    [2.0, 1.0, 0.0]
     """
-    side = x.shape[1]
-    cos, sin, shift = (t[angle + limit] for t in map(jnp.asarray, _angles(side, limit)))
-    offset = jnp.arange(side, dtype=jnp.float32) - (side - 1) / 2 + shift
-    row = cos * offset[:, None] + sin * offset[None, :]
-    col = cos * offset[None, :] - sin * offset[:, None]
-    centre = (side - 1) / 2
-    inside = (jnp.abs(row) <= centre) & (jnp.abs(col) <= centre)
+    height, width = x.shape[1:3]
+    middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
+    cos, sin, row_shift, column_shift = _angles(height, width, limit)
+    cos, sin = jnp.asarray(cos)[angle + limit], jnp.asarray(sin)[angle + limit]
 
-    prefilter = jnp.asarray(_prefilter(side), x.dtype)
-    x = jnp.einsum("ih,nhwc->niwc", prefilter, x, precision="highest")
-    x = jnp.einsum("jw,nhwc->nhjc", prefilter, x, precision="highest")
+    def positions(extent: int, shift: np.ndarray) -> Array:
+        offset = jnp.arange(extent, dtype=jnp.float32) - (extent - 1) / 2
+        return offset + jnp.asarray(shift)[angle + limit]
 
-    top, left = jnp.floor(row + centre), jnp.floor(col + centre)
+    down = positions(height, row_shift)
+    # One array for squares: the compiler then rounds as it did when it could assume one.
+    along = down if height == width else positions(width, column_shift)
+    rows, columns = down[:, None], along[None, :]
+    row = cos * rows + sin * columns
+    column = cos * columns - sin * rows
+    inside = (jnp.abs(row) <= middle_row) & (jnp.abs(column) <= middle_column)
+
+    row_prefilter, column_prefilter = (jnp.asarray(_prefilter(n), x.dtype) for n in (height, width))
+    x = jnp.einsum("ih,nhwc->niwc", row_prefilter, x, precision="highest")
+    x = jnp.einsum("jw,nhwc->nhjc", column_prefilter, x, precision="highest")
+
+    top, left = jnp.floor(row + middle_row), jnp.floor(column + middle_column)
     out = jnp.zeros_like(x)
     for dr, dc in itertools.product(range(-1, 3), repeat=2):
         r, c = top + dr, left + dc
-        weight = _cubic(row - (r - centre)) * _cubic(col - (c - centre))
-        out += weight[..., None].astype(x.dtype) * x[:, _mirror(r, side), _mirror(c, side)]
-    return jnp.where(inside[..., None], out, fill)
+        weight = _cubic(row - (r - middle_row)) * _cubic(column - (c - middle_column))
+        taken = x[:, _mirror(r, height), _mirror(c, width)]
+        out += weight[None, ..., None].astype(x.dtype) * taken
+    return jnp.where(inside[None, ..., None], out, fill)
 
 
-def _angles(side: int, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cosine, sine and shift of the pixel positions for each angle from -limit to limit degrees."""
-    angle = np.deg2rad(np.arange(-limit, limit + 1, dtype=np.float64))
-    cos, sin = np.cos(angle), np.sin(angle)
-    # Size of the canvas that holds the turned image; cutting its centre out by whole pixels leaves half a
-    # pixel of shift where the sizes differ by an odd number.
-    canvas = (side * (np.abs(cos) + np.abs(sin)) + 0.5).astype(int)
-    shift = (canvas - side) // 2 - (canvas - side) / 2
-    return cos.astype(np.float32), sin.astype(np.float32), shift.astype(np.float32)
+def _angles(height: int, width: int, limit: int) -> tuple[np.ndarray, ...]:
+    """For each angle from -limit to limit degrees: cosine, sine, and shift of the rows and of the columns."""
+    # Imported where it is used: it would make every import of jdd slower.
+    from scipy.special import cosdg, sindg
+
+    degrees = np.arange(-limit, limit + 1, dtype=np.float64)
+    # Exact at right angles, where rounding would move the ends of an image one pixel high out of it.
+    cos, sin = cosdg(degrees), sindg(degrees)
+
+    def shift(extent: int, other: int) -> np.ndarray:
+        # Extent of the canvas that holds the turned image. Cutting its centre out by whole pixels leaves
+        # half a pixel of shift where the two differ by an odd number.
+        canvas = (extent * np.abs(cos) + other * np.abs(sin) + 0.5).astype(int)
+        return (canvas - extent) // 2 - (canvas - extent) / 2
+
+    return tuple(
+        t.astype(np.float32) for t in (cos, sin, shift(height, width), shift(width, height))
+    )
 
 
-def _prefilter(side: int) -> np.ndarray:
+def _prefilter(extent: int) -> np.ndarray:
     """The matrix from samples to cubic B-spline coefficients: inverse of the spline at the samples."""
-    if side == 1:
+    if extent == 1:
         return np.ones((1, 1))
-    at_samples = np.zeros((side, side))
-    for i in range(side):
+    at_samples = np.zeros((extent, extent))
+    for i in range(extent):
         for j, weight in ((i - 1, 1 / 6), (i, 4 / 6), (i + 1, 1 / 6)):
-            at_samples[i, side - 1 - abs(side - 1 - abs(j))] += weight
+            at_samples[i, extent - 1 - abs(extent - 1 - abs(j))] += weight
     return np.linalg.inv(at_samples)
 
 
@@ -223,7 +312,7 @@ def _cubic(t: Array) -> Array:
     return jnp.where(t < 1, near, far)
 
 
-def _mirror(index: Array, side: int) -> Array:
-    """Reflect at the first and last pixel; one that is off by more has weight zero or is filled."""
-    last = side - 1
+def _mirror(index: Array, extent: int) -> Array:
+    """Reflects at the first and last pixel. An index that is still outside has weight zero or is filled."""
+    last = extent - 1
     return jnp.clip(last - jnp.abs(last - jnp.abs(index)), 0, last).astype(jnp.int32)

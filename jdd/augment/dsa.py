@@ -1,4 +1,4 @@
-"""Differentiable Siamese Augmentation (DSA): random parameters around the ops of `jdd.augment.ops`."""
+"""Differentiable Siamese Augmentation (DSA): the ops of `jdd.augment.ops` with random parameters."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from jax import Array
 
 from jdd.augment import ops
 from jdd.augment.affine_switch import affine_switch
+from jdd.augment.ops import check_images
 from jdd.validation import did_you_mean
 
 OPS = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -27,19 +28,22 @@ STRATEGY_NO_FLIP = "color_crop_cutout_scale_rotate"
 class DSARatios:
     """Strengths of the DSA ops. The defaults are the paper's, for every data set.
 
-    With U uniform in [0, 1) and "side" the side of the image in pixels:
+    U is uniform in [0, 1), and "extent" is the height or the width of the image in pixels.
 
-    - ``prob_flip``: probability of mirroring
-    - ``scale``: both factors are uniform in [1 / scale, scale]
-    - ``rotate``: the angle is uniform in [-rotate, rotate], in degrees
-    - ``crop_pad``: both shifts are uniform integers in [-p, p], ``p = int(side * crop_pad + 0.5)``
-    - ``cutout``: side of the square, ``k = int(side * cutout + 0.5)``; its centre is a pair of uniform
-      integers in [0, side] for even k, in [0, side - 1] for odd k
-    - ``brightness``: ``b = (U - 0.5) brightness``
-    - ``saturation``: ``s = U saturation``
-    - ``contrast``: ``k = U + contrast``
+    Attributes:
+      prob_flip: probability of mirroring, from 0 to 1.
+      scale: the factor of each axis is uniform in [1 / scale, scale]; at least 1.
+      rotate: the angle is uniform in [-rotate, rotate], in degrees; from 0 to 180.
+      crop_pad: the shift along each axis is a uniform integer in [-p, p], with
+        ``p = int(extent * crop_pad + 0.5)``; from 0 to 1.
+      cutout: the hole extends over ``k = int(extent * cutout + 0.5)`` pixels of each axis, from 0 to 1.
+        Its centre is a uniform integer in [0, extent] for even k, in [0, extent - 1] for odd k.
+      brightness: ``b = (U - 0.5) brightness``; at least 0.
+      saturation: ``s = U saturation``; at least 0.
+      contrast: ``k = U + contrast``; at least 0.
 
-    Raises ``ValueError`` for a value out of range.
+    Raises:
+      ValueError: if a value is out of range.
 
     >>> DSARatios(rotate=30.0).rotate
     30.0
@@ -73,9 +77,18 @@ class DSARatios:
 
 
 def parse_strategy(strategy: str, allowed: tuple[str, ...] = OPS) -> tuple[str, ...]:
-    """The ops that a strategy names; ``"none"``, ``"None"`` and ``""`` name none.
+    """The ops that a strategy names.
 
-    Raises ``ValueError`` for a name that is not ``allowed``. A repeated name is drawn twice as often.
+    Args:
+      strategy: names joined by "_"; "none", "None" and "" name no op. An op that is listed twice is
+        drawn twice as often.
+      allowed: names that may occur.
+
+    Returns:
+      The names, in their order.
+
+    Raises:
+      ValueError: if a name is not allowed.
 
     >>> parse_strategy("color_crop")
     ('color', 'crop')
@@ -93,32 +106,57 @@ def parse_strategy(strategy: str, allowed: tuple[str, ...] = OPS) -> tuple[str, 
 
 
 def integer(u: Array, count: int) -> Array:
-    """The integer in 0 .. count - 1 that a uniform draw in [0, 1) stands for."""
+    """A uniform integer from a uniform number.
+
+    Args:
+      u: in [0, 1).
+      count: how many integers there are.
+
+    Returns:
+      int32, from 0 to count - 1.
+
+    >>> integer(jnp.array([0.0, 0.5, 0.99]), 4).tolist()
+    [0, 2, 3]
+    """
     return jnp.floor(u * count).astype(jnp.int32)
 
 
-def parameters(name: str, u: Array, side: int, ratios: DSARatios = DSARatios()) -> dict[str, Any]:
-    """The arguments that uniform draws ``u`` ([3] or [3, N], in [0, 1)) give the op ``name``.
+def parameters(
+    name: str, u: Array, size: int | tuple[int, int], ratios: DSARatios = DSARatios()
+) -> dict[str, Any]:
+    """The arguments of an op, from uniform numbers.
+
+    Args:
+      name: of the op.
+      u: ``[3]``, or ``[3, N]`` for one value per image, in [0, 1).
+      size: height and width of the images, or the side of square ones.
+      ratios: strengths of the ops.
+
+    Returns:
+      The keyword arguments of the function of this name in `jdd.augment.ops`.
 
     >>> {k: float(v) for k, v in parameters("color", jnp.full(3, 0.75), 32).items()}
     {'b': 0.25, 's': 1.5, 'k': 1.25}
+    >>> {k: int(v) for k, v in parameters("crop", jnp.zeros(3), (32, 64)).items()}
+    {'tx': -4, 'ty': -8}
     """
+    height, width = size if isinstance(size, tuple) else (size, size)
     match name:
         case "color":
             brightness = (u[0] - 0.5) * ratios.brightness
             return {"b": brightness, "s": u[1] * ratios.saturation, "k": u[2] + ratios.contrast}
         case "crop":
-            p = int(side * ratios.crop_pad + 0.5)
-            return {"tx": integer(u[0], 2 * p + 1) - p, "ty": integer(u[1], 2 * p + 1) - p}
+            p, q = (int(extent * ratios.crop_pad + 0.5) for extent in (height, width))
+            return {"tx": integer(u[0], 2 * p + 1) - p, "ty": integer(u[1], 2 * q + 1) - q}
         case "cutout":
-            k = int(side * ratios.cutout + 0.5)
-            count = side + 1 - k % 2
-            return {"ox": integer(u[0], count), "oy": integer(u[1], count), "size": k}
+            p, q = (int(extent * ratios.cutout + 0.5) for extent in (height, width))
+            ox, oy = integer(u[0], height + 1 - p % 2), integer(u[1], width + 1 - q % 2)
+            return {"ox": ox, "oy": oy, "size": (p, q)}
         case "flip":
             return {"flip": u[0] < ratios.prob_flip}
         case "scale":
-            low, width = 1 / ratios.scale, ratios.scale - 1 / ratios.scale
-            return {"sx": u[0] * width + low, "sy": u[1] * width + low}
+            low, span = 1 / ratios.scale, ratios.scale - 1 / ratios.scale
+            return {"sx": u[0] * span + low, "sy": u[1] * span + low}
         case _:
             return {"theta": (u[0] - 0.5) * 2 * ratios.rotate / 180 * math.pi}
 
@@ -127,51 +165,78 @@ def parameters(name: str, u: Array, side: int, ratios: DSARatios = DSARatios()) 
 def dsa(
     key: Array, images: Array, strategy: str, *, siamese: bool, ratios: DSARatios = DSARatios()
 ) -> Array:
-    """One op, drawn uniformly from the strategy, on the whole batch (mode S, used by every paper).
+    """Applies one op, drawn uniformly from the strategy, to the whole batch (mode S, as in all papers).
 
-    ``images`` are normalised floats [N, side, side, C]; the result has their shape and dtype. With
-    ``siamese=True`` one set of parameters serves the whole batch, and it depends on the key alone: the same key
-    on a real and on a synthetic batch, of whatever sizes, gives both the same transform. With ``siamese=False``
-    each image has its own parameters (the op is still one per call). Fill value 0, no clipping.
+    Only the drawn op runs: in ``scan`` and ``lax.map``, and also under ``vmap`` over keys, which becomes
+    a loop. The gradient with respect to the images can be taken any number of times, in reverse mode. For
+    ``jax.jvp`` use `jdd.augment.ops` or `dsa_all`. Pixels from outside the image are 0; values are not
+    clipped.
 
-    Only the drawn op runs, in ``scan`` and ``lax.map`` and also under ``vmap`` over keys, where the calls are
-    looped over; the gradient with respect to the images can be taken any number of times, in reverse
-    mode (for ``jax.jvp`` use `jdd.augment.ops` or `dsa_all`).
+    Args:
+      key: typed PRNG key.
+      images: normalised floats ``[N, H, W, C]``, of any height and width.
+      strategy: ops joined by "_"; static.
+      siamese: whether the whole batch shares one set of parameters, which depends on the key alone: two
+        batches of any sizes then get the same transform from the same key. Otherwise every image has
+        its own parameters, of the same op; static.
+      ratios: strengths of the ops; static.
 
-    Raises ``ValueError`` for an unknown op, or images of another shape.
+    Returns:
+      Images of the same shape and dtype.
 
-    Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", 2021
-    (https://arxiv.org/abs/2102.08259). Deviation: JAX's random numbers in place of torch's.
+    Raises:
+      ValueError: if the strategy names an unknown op, or the images are of another form.
 
-    >>> images = jnp.ones((2, 8, 8, 3))
+    Reference: Zhao, Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021,
+    https://arxiv.org/abs/2102.08259. Deviations: JAX's random numbers in place of torch's; images that are
+    not square turn without distortion (`jdd.augment.ops`).
+
+    >>> images = jnp.ones((2, 8, 12, 3))
     >>> dsa(jax.random.key(0), images, "color_crop_flip", siamese=True).shape
-    (2, 8, 8, 3)
+    (2, 8, 12, 3)
     """
     names = parse_strategy(strategy)
     if not names:
         return images
+    check_images(images)
     # One call for all numbers: each call of the generator is half a second of compilation on a CPU.
     shape = _draws(images, siamese)
     u = jax.random.uniform(key, (1 + math.prod(shape),), jnp.float32)
-    return _any_of(names, ratios)(integer(u[0], len(names)), u[1:].reshape(shape), images)
+    return any_of(names, ratios)(integer(u[0], len(names)), u[1:].reshape(shape), images)
 
 
 @functools.partial(jax.jit, static_argnames=("strategy", "siamese", "ratios"))
 def dsa_all(
     key: Array, images: Array, strategy: str, *, siamese: bool, ratios: DSARatios = DSARatios()
 ) -> Array:
-    """All ops of the strategy, in its order (mode M); otherwise as `dsa`.
+    """Applies all ops of the strategy, in its order (mode M).
 
-    Raises ``ValueError`` for an unknown op, or images of another shape.
+    Args:
+      key: typed PRNG key.
+      images: normalised floats ``[N, H, W, C]``, of any height and width.
+      strategy: ops joined by "_"; static.
+      siamese: as in `dsa`; static.
+      ratios: strengths of the ops; static.
 
-    >>> images = jnp.ones((2, 8, 8, 1))
+    Returns:
+      Images of the same shape and dtype.
+
+    Raises:
+      ValueError: if the strategy names an unknown op, or the images are of another form.
+
+    Reference: as `dsa`.
+
+    >>> images = jnp.ones((2, 8, 12, 1))
     >>> dsa_all(jax.random.key(0), images, "flip_color", siamese=False).shape
-    (2, 8, 8, 1)
+    (2, 8, 12, 1)
     """
     names = parse_strategy(strategy)
+    if not names:
+        return images
+    check_images(images)
     u = jax.random.uniform(key, (len(names), *_draws(images, siamese)), jnp.float32)
     for i, name in enumerate(names):
-        images = _apply(name, ratios, u[i], images)
+        images = apply_op(name, ratios, u[i], images)
     return images
 
 
@@ -179,10 +244,12 @@ def _draws(images: Array, siamese: bool) -> tuple[int, ...]:
     return (3,) if siamese else (3, images.shape[0])
 
 
-def _apply(name: str, ratios: DSARatios, u: Array, x: Array) -> Array:
-    return getattr(ops, name)(x, **parameters(name, u, x.shape[1], ratios))
+def apply_op(name: str, ratios: DSARatios, u: Array, x: Array) -> Array:
+    """The op ``name`` with the arguments that uniform draws ``u`` give it (`parameters`)."""
+    return getattr(ops, name)(x, **parameters(name, u, (x.shape[1], x.shape[2]), ratios))
 
 
 @functools.cache
-def _any_of(names: tuple[str, ...], ratios: DSARatios) -> Callable[[Array, Array, Array], Array]:
-    return affine_switch([functools.partial(_apply, name, ratios) for name in names])
+def any_of(names: tuple[str, ...], ratios: DSARatios) -> Callable[[Array, Array, Array], Array]:
+    """``(index, u, x) -> x``: the op of this index, with the arguments that ``u`` gives it."""
+    return affine_switch([functools.partial(apply_op, name, ratios) for name in names])

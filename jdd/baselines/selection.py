@@ -42,7 +42,7 @@ def herding(features: Array, n: int, *, valid: Array | None = None) -> Array:
     def pick(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
         total, free = carry
         # The mean is the origin here, so that k * (mu - mean of k) is minus the sum of k offsets.
-        distance = jnp.sum((total + offsets) ** 2, axis=1)
+        distance = jnp.sum((total[None] + offsets) ** 2, axis=1)
         i = jnp.argmin(jnp.where(free, distance, jnp.inf)).astype(jnp.int32)
         return (total + offsets[i], free.at[i].set(False)), i
 
@@ -84,7 +84,7 @@ def k_centre(features: Array, n: int, *, valid: Array | None = None) -> Array:
 
     def pick(carry: _Reach, _: None) -> tuple[_Reach, Array]:
         nearest, free, i = carry
-        nearest = jnp.minimum(nearest, jnp.sum((offsets - offsets[i]) ** 2, axis=1))
+        nearest = jnp.minimum(nearest, jnp.sum((offsets - offsets[i][None]) ** 2, axis=1))
         free = free.at[i].set(False)
         following = jnp.argmax(jnp.where(free, nearest, -1.0)).astype(jnp.int32)
         return (nearest, free, following), i
@@ -102,4 +102,4 @@ def _offsets(features: Array, n: int, valid: Array | None) -> tuple[Array, Array
     free = jnp.ones(features.shape[0], bool) if valid is None else valid
     rows = features.astype(jnp.float32)
     mean = jnp.sum(jnp.where(free[:, None], rows, 0.0), axis=0) / jnp.sum(free)
-    return free, rows - mean
+    return free, rows - mean[None]

@@ -35,7 +35,9 @@ def normalise(images: Array, mean: Any, std: Any) -> Any:
     if images.dtype != np.uint8:
         raise ValueError(f"normalise takes uint8 images, got {images.dtype}")
     xp = jnp if any(isinstance(a, jax.Array) for a in (images, mean, std)) else np
-    mean, std = xp.asarray(mean, np.float32), xp.asarray(std, np.float32)
+    # With the rank of the images, so that no rank is promoted.
+    rank = (1,) * max(images.ndim - 1, 0) + (-1,)
+    mean, std = (xp.asarray(x, np.float32).reshape(rank) for x in (mean, std))
     return (images.astype(np.float32) / np.float32(255) - mean) / std
 
 
@@ -54,7 +56,9 @@ def denormalise(images: Array, mean: Any, std: Any) -> Any:
       [[0.0], [1.5]]
     """
     xp = jnp if any(isinstance(a, jax.Array) for a in (images, mean, std)) else np
-    mean, std = xp.asarray(mean, np.float32), xp.asarray(std, np.float32)
+    # With the rank of the images, so that no rank is promoted.
+    rank = (1,) * max(images.ndim - 1, 0) + (-1,)
+    mean, std = (xp.asarray(x, np.float32).reshape(rank) for x in (mean, std))
     return images.astype(np.float32) * std + mean
 
 

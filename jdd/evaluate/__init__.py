@@ -13,3 +13,4 @@ from jdd.evaluate.protocol import EvaluationProtocol as EvaluationProtocol
 from jdd.evaluate.protocol import cafe_protocol as cafe_protocol
 from jdd.evaluate.protocol import dc_protocol as dc_protocol
 from jdd.evaluate.protocol import dsa_protocol as dsa_protocol
+from jdd.evaluate.protocol import idc_protocol as idc_protocol

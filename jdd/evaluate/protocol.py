@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from jdd.augment import (
@@ -11,10 +13,13 @@ from jdd.augment import (
     STRATEGY,
     STRATEGY_NO_FLIP,
     Augmentation,
+    cutmix_augmentation,
     dc_augmentation,
     dsa_augmentation,
     dsa_or_none,
+    idc_augmentation,
     no_augmentation,
+    parse_strategy,
 )
 from jdd.choice import from_json
 from jdd.nn import Network
@@ -27,15 +32,22 @@ VERSION = 2
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationProtocol:
-    """How a set is evaluated: SGD whose learning rate falls once, a tenth after half of the epochs.
+    """How a set is evaluated: SGD by epochs, whose learning rate falls at milestones.
+
+    Without milestones it is DC's: E + 1 epochs are trained, and the rate falls once, after E // 2 + 2 of
+    them. With milestones exactly E epochs are trained.
 
     Attributes:
       name: in reports.
-      epochs: the E of the papers; E + 1 epochs are trained, as the original code does.
+      epochs: the E of the papers.
       augment: of each minibatch, parameters per image.
       learning_rate, momentum, weight_decay, batch_size: of SGD.
       batch_norm: the protocol for the ConvNet with BatchNorm, where that is another one (DC's code
         augments there); None where it is the same.
+      milestones: shares of the epochs, rounded down to whole epochs, after which the learning rate is
+        multiplied by `decay`; empty for DC's.
+      decay: the factor at each milestone.
+      restart_momentum: whether the momentum starts again from zero at each milestone.
 
     Raises:
       ValueError: for a number that cannot be.
@@ -49,8 +61,13 @@ class EvaluationProtocol:
     weight_decay: float = 5e-4
     batch_size: int = 256
     batch_norm: EvaluationProtocol | None = None
+    milestones: tuple[float, ...] = ()
+    decay: float = 0.1
+    restart_momentum: bool = True
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be a text, got {self.name!r}")
         if not isinstance(self.augment, Augmentation):
             raise ValueError(f"augment must be an Augmentation, got {self.augment!r}")
         for field in ("epochs", "batch_size"):
@@ -58,16 +75,45 @@ class EvaluationProtocol:
         positive("learning_rate", self.learning_rate)
         share("momentum", self.momentum)
         share("weight_decay", self.weight_decay)
+        positive("decay", self.decay)
+        if not isinstance(self.restart_momentum, bool):
+            raise ValueError(
+                f"restart_momentum must be True or False, got {self.restart_momentum!r}"
+            )
+        if not _are_increasing_shares(self.milestones):
+            raise ValueError(
+                f"milestones must be increasing shares between 0 and 1, got {self.milestones!r}"
+            )
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+
+    @property
+    def trained_epochs(self) -> int:
+        """How many epochs a network is trained for."""
+        return self.epochs if self.milestones else self.epochs + 1
+
+    @property
+    def decay_after(self) -> tuple[int, ...]:
+        """The numbers of epochs after which the learning rate falls.
+
+        >>> PROTOCOLS["dc"].decay_after, PROTOCOLS["idc"].decay_after
+        ((152,), (666, 833))
+        """
+        if not self.milestones:
+            return (self.epochs // 2 + 2,)
+        # 5 / 6 * 6 need not be 5 in floats.
+        return tuple(math.floor(share * self.epochs + 1e-6) for share in self.milestones)
 
     @property
     def sgd(self) -> SGD:
-        """SGD whose learning rate falls after epoch index E//2 + 1, where the momentum restarts."""
+        """The optimiser of the evaluation networks."""
         return SGD(
             self.learning_rate,
             self.momentum,
             self.weight_decay,
             self.batch_size,
-            milestones=(self.epochs // 2 + 2,),
+            milestones=self.decay_after,
+            decay=self.decay,
+            restart_momentum=self.restart_momentum,
         )
 
     def for_network(self, network: Network) -> EvaluationProtocol:
@@ -99,20 +145,21 @@ class EvaluationProtocol:
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON, so that a set can carry it in its file.
 
-        ``trained_epochs`` and ``decay`` (of the learning rate) are for those who read the file with
-        another library; here they follow from ``epochs``.
+        ``trained_epochs`` and ``decay_after`` are for those who read the file with another library; here
+        they follow from ``epochs`` and ``milestones``.
 
-        >>> PROTOCOLS["dc"].to_json()["decay"]
-        {'after': 152, 'factor': 0.1, 'restart_momentum': True}
+        >>> record = PROTOCOLS["dc"].to_json()
+        >>> record["trained_epochs"], record["decay_after"], record["decay"]
+        (301, [152], 0.1)
         """
-        decay = {"after": self.epochs // 2 + 2, "factor": 0.1, "restart_momentum": True}
         return {
             "version": VERSION,
-            **{f: getattr(self, f) for f in ("name", "epochs", *_NUMBERS)},
+            **{f: getattr(self, f) for f in ("name", "epochs", *_NUMBERS, *_FALLS)},
+            "milestones": list(self.milestones),
             "augment": self.augment.to_json(),
             "batch_norm": self.batch_norm and self.batch_norm.to_json(),
-            "trained_epochs": self.epochs + 1,
-            "decay": decay,
+            "trained_epochs": self.trained_epochs,
+            "decay_after": list(self.decay_after),
         }
 
     @classmethod
@@ -148,15 +195,26 @@ class EvaluationProtocol:
             if augment.is_none
             else f"{augment.name.upper()} augmentation {augment.strategy}"
         )
+        factor = "a tenth" if self.decay == 0.1 else f"times {self.decay:g}"
+        after = self.decay_after
+        when = " and ".join(map(str, after))
         return (
-            f"{self.name}: {self.epochs + 1} epochs of SGD (learning rate {self.learning_rate}, a tenth "
-            f"after epoch {self.epochs // 2 + 2} with momentum restarted; momentum {self.momentum}, weight "
+            f"{self.name}: {self.trained_epochs} epochs of SGD (learning rate {self.learning_rate}, {factor} "
+            f"after epoch{'s' * (len(after) > 1)} {when} with momentum "
+            f"{'restarted' if self.restart_momentum else 'kept'}; momentum {self.momentum}, weight "
             f"decay {self.weight_decay}, batch {self.batch_size}), {words}, accuracy "
             "of the last epoch on the whole test set"
         )
 
 
 _NUMBERS = ("learning_rate", "momentum", "weight_decay", "batch_size")
+_FALLS = ("milestones", "decay", "restart_momentum")
+
+
+def _are_increasing_shares(values: Any) -> bool:
+    if not isinstance(values, tuple | list) or not all(isinstance(v, Real) for v in values):
+        return False
+    return all(a < b for a, b in zip((0.0, *values), (*values, 1.0), strict=True))
 
 
 def _from_version_2(content: Mapping[str, Any]) -> EvaluationProtocol:
@@ -165,10 +223,10 @@ def _from_version_2(content: Mapping[str, Any]) -> EvaluationProtocol:
         content["name"],
         content["epochs"],
         from_json(content["augment"]),
-        **{name: content[name] for name in _NUMBERS},
+        **{name: content[name] for name in (*_NUMBERS, *_FALLS)},
         batch_norm=None if inner is None else EvaluationProtocol.from_json(inner),
     )
-    _refuse_differences(protocol.to_json(), content)
+    _refuse_differences("the protocol", protocol.to_json(), content)
     return protocol
 
 
@@ -186,21 +244,43 @@ def _from_version_1(content: Mapping[str, Any]) -> EvaluationProtocol:
     numbers = {n: content[n] for n in _NUMBERS}
     known = PROTOCOLS.get(name)
     protocol = EvaluationProtocol(name, content["epochs"], augment, **numbers)
-    decay = content["decay"]
-    wanted = {"after": protocol.epochs // 2 + 2, "factor": 0.1, "momentum_starts_anew": True}
-    if decay != wanted or content["trained_epochs"] != protocol.epochs + 1:
-        raise ValueError(f"the protocol {name} has decay {decay}, this jdd has {wanted}")
+    ours = {
+        "version": 1,
+        **{entry: content[entry] for entry in ("name", "epochs", "augmentation", "augmenter")},
+        **numbers,
+        "trained_epochs": protocol.epochs + 1,
+        "decay": {
+            "after": protocol.epochs // 2 + 2,
+            "factor": 0.1,
+            "momentum_starts_anew": True,
+        },
+    }
+    for entry in ours.keys() - content.keys() - {"version"}:
+        raise KeyError(entry)
+    _refuse_differences(f"the protocol {name}", ours, content)
     if known is not None and dataclasses.replace(known, batch_norm=None) == protocol:
         return known
     return protocol
 
 
-def _refuse_differences(ours: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+def _refuse_differences(protocol: str, ours: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     for name, value in content.items():
         if name not in ours or ours[name] != value:
             raise ValueError(
-                f"the protocol has {name} {value!r}, this jdd has {ours.get(name, 'no such entry')!r}"
+                f"{protocol} has {name} {value!r}, this jdd has {ours.get(name, 'no such entry')!r}"
             )
+
+
+def _idc(name: str, augment: Augmentation) -> EvaluationProtocol:
+    return EvaluationProtocol(
+        name,
+        1000,
+        augment,
+        batch_size=64,
+        milestones=(2 / 3, 5 / 6),
+        decay=0.2,
+        restart_momentum=False,
+    )
 
 
 _DC_BATCH_NORM = EvaluationProtocol("dc-crop-noise", 1000, dc_augmentation("crop_noise"))
@@ -216,10 +296,18 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         EvaluationProtocol("cafe", 600, batch_norm=_DC_BATCH_NORM),
         EvaluationProtocol("dsa", 1000, dsa_augmentation(STRATEGY)),
         EvaluationProtocol("dsa-no-flip", 1000, dsa_augmentation(STRATEGY_NO_FLIP)),
+        _idc(
+            "idc", cutmix_augmentation(0.5, base=idc_augmentation("color_crop_flip_scale_rotate"))
+        ),
+        _idc(
+            "idc-no-flip",
+            cutmix_augmentation(0.5, base=idc_augmentation("color_crop_scale_rotate")),
+        ),
+        _idc("idc-no-cutmix", idc_augmentation("color_crop_scale_rotate")),
     )
 }
 """DC's protocol (on MNIST with crop_scale_rotate, with BatchNorm crop_noise), CAFE's where it does
-not augment, and DSA's (without flip on digits)."""
+not augment, DSA's (without flip on digits), and IDC's (without flip on digits, without CutMix on MNIST)."""
 
 
 def dc_protocol(data: str) -> EvaluationProtocol:
@@ -260,3 +348,28 @@ def cafe_protocol(data: str, strategy: str) -> EvaluationProtocol:
         return dsa_protocol(strategy)
     protocol = dc_protocol(data)
     return PROTOCOLS["cafe"] if protocol.name == "dc" else protocol
+
+
+def idc_protocol(strategy: str, *, cutmix: float = 0.5) -> EvaluationProtocol:
+    """IDC's protocol with a strategy of its own order of the DSA ops, and CutMix on some of the batches.
+
+    Args:
+      strategy: ops of color, crop, cutout, flip, scale, rotate, joined by "_", or "none".
+      cutmix: the probability of mixing a batch; 0 for no CutMix.
+
+    Raises:
+      ValueError: if the strategy names an unknown op, or the probability is not from 0 to 1.
+
+    Reference: the code of Kim et al., ICML 2022, https://arxiv.org/abs/2205.14959.
+
+    >>> idc_protocol("color_crop_scale_rotate").name, idc_protocol("color_crop", cutmix=0).name
+    ('idc-no-flip', 'idc, color_crop, no CutMix')
+    """
+    augment = idc_augmentation(strategy) if parse_strategy(strategy) else no_augmentation()
+    if cutmix:
+        augment = cutmix_augmentation(cutmix, base=augment)
+    for name in ("idc", "idc-no-flip", "idc-no-cutmix"):
+        if PROTOCOLS[name].augment == augment:
+            return PROTOCOLS[name]
+    mixing = f"CutMix {cutmix:g}" if cutmix else "no CutMix"
+    return _idc(f"idc, {strategy or 'none'}, {mixing}", augment)

@@ -1,8 +1,10 @@
-"""Pure maths: arrays and pytrees in, one number out. No config, no state, no model."""
+"""Losses: pure functions of arrays and pytrees, without configuration, state or model."""
 
+from jdd.losses.characteristic import characteristic_function as characteristic_function
 from jdd.losses.distance import absolute_error as absolute_error
 from jdd.losses.distance import flat_cosine as flat_cosine
 from jdd.losses.distance import layerwise_cosine as layerwise_cosine
+from jdd.losses.distance import mean_absolute_error as mean_absolute_error
 from jdd.losses.distance import squared_error as squared_error
 from jdd.losses.embedding import mean_embedding as mean_embedding
 from jdd.losses.feature import discrimination as discrimination

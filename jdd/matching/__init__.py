@@ -7,6 +7,11 @@ from jdd.matching.base import Pair as Pair
 from jdd.matching.base import Stage as Stage
 from jdd.matching.base import stateless as stateless
 from jdd.matching.base import value_of as value_of
+from jdd.matching.bidirectional import Bidirectional as Bidirectional
+from jdd.matching.bidirectional import gradients_and_embeddings as gradients_and_embeddings
+from jdd.matching.bidirectional import on_embeddings as on_embeddings
+from jdd.matching.bidirectional import on_gradients as on_gradients
+from jdd.matching.characteristic import characteristic_function as characteristic_function
 from jdd.matching.combinators import Schedule as Schedule
 from jdd.matching.combinators import add as add
 from jdd.matching.combinators import chain as chain
@@ -14,9 +19,11 @@ from jdd.matching.combinators import over_networks as over_networks
 from jdd.matching.combinators import scale as scale
 from jdd.matching.combinators import switch as switch
 from jdd.matching.combinators import when_coupled as when_coupled
+from jdd.matching.distances import absolute_error as absolute_error
 from jdd.matching.distances import distance as distance
 from jdd.matching.distances import flat_cosine as flat_cosine
 from jdd.matching.distances import layerwise_cosine as layerwise_cosine
+from jdd.matching.distances import mean_absolute_error as mean_absolute_error
 from jdd.matching.distances import squared_error as squared_error
 from jdd.matching.embeddings import Embedded as Embedded
 from jdd.matching.embeddings import batch_mean as batch_mean
@@ -34,3 +41,5 @@ from jdd.matching.per_class import collective as collective
 from jdd.matching.per_class import each_against_all as each_against_all
 from jdd.matching.per_class import per_class as per_class
 from jdd.matching.siamese import siamese as siamese
+from jdd.matching.subsets import convolutions_only as convolutions_only
+from jdd.matching.subsets import synthetic_at_most as synthetic_at_most

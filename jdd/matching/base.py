@@ -82,12 +82,25 @@ class Context:
           ValueError: if the network gives logits alone.
         """
         output = self.output(params, images)
+        return output.taps, self._embedding_of(output)
+
+    def logits_and_embedding(self, params: Any, images: Array) -> tuple[Array, Array]:
+        """The logits ``[n, K]`` and the embedding ``[n, d]``, from one pass.
+
+        Raises:
+          ValueError: if the network gives logits alone.
+        """
+        output = self.output(params, images)
+        return output.logits, self._embedding_of(output)
+
+    @staticmethod
+    def _embedding_of(output: Output) -> Array:
         if output.embedding is None:
             raise ValueError(
                 "this objective needs the embedding of the network, and Context.network returns logits "
                 "alone: return jdd.network_output.Output(logits, taps, embedding)"
             )
-        return output.taps, output.embedding
+        return output.embedding
 
     def fold(self, data: Array | int) -> Context:
         """The same context with another key."""

@@ -12,6 +12,7 @@ from jdd.choice import register, register_function
 from jdd.matching.base import Stage, check_function, stateless
 
 register_function("losses.absolute_error", losses.absolute_error)
+register_function("losses.mean_absolute_error", losses.mean_absolute_error)
 register_function("losses.squared_error", losses.squared_error)
 
 
@@ -48,3 +49,15 @@ def flat_cosine(*, eps: float = 1e-6) -> Stage:
 def squared_error() -> Stage:
     """``losses.squared_error`` (DC's "mse") as a stage on a pair of pytrees."""
     return distance(losses.squared_error)
+
+
+@register
+def absolute_error() -> Stage:
+    """``losses.absolute_error`` (IDC's "l1") as a stage on a pair of pytrees."""
+    return distance(losses.absolute_error)
+
+
+@register
+def mean_absolute_error() -> Stage:
+    """``losses.mean_absolute_error`` (IDC's "l1_mean") as a stage on a pair of pytrees."""
+    return distance(losses.mean_absolute_error)

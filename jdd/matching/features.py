@@ -152,7 +152,7 @@ def discrimination() -> Stage:
 
 
 def _seen(name: str, pair: Pair) -> tuple[OneOfAll, Features]:
-    """Both sides, or a ``ValueError`` that says where the stage belongs."""
+    """Both sides; raises a ``ValueError`` that names the right place of the stage."""
     if isinstance(pair.synthetic, OneOfAll) and isinstance(pair.real, Features):
         return pair.synthetic, pair.real
     raise ValueError(

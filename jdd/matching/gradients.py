@@ -100,6 +100,35 @@ def streamed_value_and_gradient(
     apply: Callable[[Any, Array], Array], params: Any, batch: Batch, loss: Loss, micro_batch: int
 ) -> tuple[Array, Any]:
     """The weighted mean loss of a batch and its gradient, at most ``micro_batch`` images at a time."""
+
+    def network(params: Any, images: Array) -> tuple[Array, tuple[()]]:
+        return apply(params, images), ()
+
+    return streamed_pass(network, params, batch, loss, micro_batch)[0]
+
+
+def streamed_pass(
+    network: Callable[[Any, Array], tuple[Array, Any]],
+    params: Any,
+    batch: Batch,
+    loss: Loss,
+    micro_batch: int,
+) -> tuple[tuple[Array, Any], Any]:
+    """The weighted mean loss of a batch, its gradient, and what else the network returns of each image.
+
+    Args:
+      network: ``network(params, images) -> (logits, more)``; more has one row for each image.
+      params: that the gradient is taken with respect to.
+      batch: of one class.
+      loss: ``loss(logits [n, K], labels) -> [n]``.
+      micro_batch: images at a time, at most.
+
+    Returns:
+      ``((value, gradient), more)``.
+
+    Raises:
+      ValueError: if the batch is empty.
+    """
     n = batch.images.shape[0]
     if n < 1:
         raise ValueError("cannot take the gradient of an empty batch")
@@ -110,13 +139,15 @@ def streamed_value_and_gradient(
     )
     weights = weights / jnp.sum(weights)
 
-    def part(samples: tuple[tuple[Array, Array], Array]) -> tuple[Array, Any]:
+    def part(samples: tuple[tuple[Array, Array], Array]) -> tuple[tuple[Array, Any], Any]:
         (images, labels), weights = samples
 
-        def total(params: Any) -> Array:
-            return jnp.sum(weights * loss(apply(params, images), labels))
+        def total(params: Any) -> tuple[Array, Any]:
+            logits, more = network(params, images)
+            return jnp.sum(weights * loss(logits, labels)), more
 
-        return jax.value_and_grad(total)(params)
+        (value, more), gradient = jax.value_and_grad(total, has_aux=True)(params)
+        return (value, gradient), more
 
     samples = ((batch.images, batch.labels), weights)
     if n <= micro_batch:
@@ -124,8 +155,10 @@ def streamed_value_and_gradient(
     parts = parts_of(*samples, micro_batch)
     checkpointed = jax.checkpoint(part, prevent_cse=False)
 
-    def accumulate(total: tuple[Array, Any], samples: Any) -> tuple[tuple[Array, Any], None]:
-        return jax.tree.map(jnp.add, total, checkpointed(samples)), None
+    def accumulate(total: Any, samples: Any) -> tuple[Any, Any]:
+        added, more = checkpointed(samples)
+        return jax.tree.map(jnp.add, total, added), more
 
-    start = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, samples))
-    return lax.scan(accumulate, start, parts)[0]
+    start = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, samples)[0])
+    total, more = lax.scan(accumulate, start, parts)
+    return total, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], more)

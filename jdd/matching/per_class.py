@@ -1,4 +1,4 @@
-"""Lifting a chain over the class axis, stacked, summed or averaged: the one place that knows how classes are run."""
+"""Lifting a stage over the class axis: stacked, summed or averaged. How classes are run is chosen here alone."""
 
 from __future__ import annotations
 

@@ -51,6 +51,7 @@ def build(recipe: Recipe, model: Model) -> Method:
     >>> method.recipe.total_steps
     200
     """
+    single = model
     if recipe.networks_per_update > 1:
         if recipe.updates > 1:
             raise ValueError(
@@ -68,20 +69,21 @@ def build(recipe: Recipe, model: Model) -> Method:
     return Method(
         recipe,
         model,
-        functools.partial(_init, averaged, model),
+        functools.partial(_init, averaged, model, single),
         functools.partial(_step, averaged, model),
         lambda state: all_variants(recipe.synthetic, state.synthetic, state.statistics),
         functools.partial(_summary, recipe),
     )
 
 
-def _init(recipe: Recipe, model: Model, key: Array, data: Data) -> State:
-    table = _checked_table(model, data)
+def _init(recipe: Recipe, model: Model, single: Model, key: Array, data: Data) -> State:
+    """The first state; ``single`` is the network of which ``model`` stacks several, or the same."""
+    table = _checked_table(single, data)
     initial_key, network_key, objective_key, run_key = jax.random.split(key, 4)
     synthetic = recipe.synthetic
     # Copies: the state is donated to each dispatch, the table is not.
     statistics = Statistics(jnp.array(table.mean), jnp.array(table.std))
-    images = recipe.initial.images(initial_key, table, model, recipe.ipc * synthetic.tiles)
+    images = recipe.initial.images(initial_key, table, single, recipe.ipc * synthetic.tiles)
     images = into_space(synthetic.space, images, statistics)
     params = synthetic.init(jax.random.fold_in(initial_key, RESERVED_FOLD), images)
     shape = jax.eval_shape(lambda params: synthetic.decode(params, 0).images, params).shape

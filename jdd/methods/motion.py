@@ -168,6 +168,7 @@ def on_real(
     images: int,
     *,
     first_images: int = 0,
+    first_epochs: int = 0,
     learning_rate: float = 0.01,
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
@@ -181,6 +182,7 @@ def on_real(
     Args:
       images: real images that it trains on after each update, rounded up to whole minibatches.
       first_images: real images that a fresh network trains on before the first update.
+      first_epochs: epochs of the real set, in whole minibatches, before these (DREAM+: 1).
       learning_rate: of SGD.
       momentum: of SGD.
       weight_decay: of SGD.
@@ -198,23 +200,32 @@ def on_real(
     """
     at_least("images", images, 1)
     at_least("first_images", first_images, 0)
+    at_least("first_epochs", first_epochs, 0)
     sgd = SGD(learning_rate, momentum, weight_decay, batch_size)
     sgd.check()
     check_augment(augment)
 
     def train(
-        state: TrainingState, place: Place, model: Model, table: ClassTable, images: int, aug: Any
+        state: TrainingState,
+        place: Place,
+        model: Model,
+        table: ClassTable,
+        images: int,
+        aug: Any,
+        epochs: int = 0,
     ) -> tuple[TrainingState, Place]:
-        size = min(batch_size, table.images.shape[0])
-        steps = -(-images // size)
+        n = table.images.shape[0]
+        size = min(batch_size, n)
+        steps = epochs * (n // size) - (-images // size)
         return train_on_table(model, state, place, table, sgd, steps=steps, augment=aug)
 
     def begin(key: Array, model: Model, table: ClassTable) -> tuple[Variables, Any]:
         init_key, order_key = jax.random.split(key)
         state = TrainingState.begin(model.init(init_key), sgd)
         place = Place.begin(order_key, table)
-        if first_images:
-            state, place = train(state, place, model, table, first_images, _if_any(augment))
+        if first_images or first_epochs:
+            aug = _if_any(augment)
+            state, place = train(state, place, model, table, first_images, aug, first_epochs)
         return state.variables, (state.optimizer, place)
 
     def move(key: Array, net: Net, round: Round) -> Net:

@@ -17,24 +17,30 @@ from jdd.matching import (
     add,
     batch_mean,
     chain,
+    characteristic_function,
     collective,
+    convolutions_only,
     discrimination,
     each_against_all,
     embeddings,
     feature_alignment,
     features,
     gradients,
+    gradients_and_embeddings,
     joint_embeddings,
     layerwise_cosine,
     mean_embedding,
+    on_embeddings,
+    on_gradients,
     per_class,
     scale,
     siamese,
     squared_error,
     switch,
+    synthetic_at_most,
     when_coupled,
 )
-from jdd.validation import at_least
+from jdd.validation import at_least, positive
 
 
 @register
@@ -67,6 +73,83 @@ def class_gradients(distance: Stage | None = None, *, strategy: str | None = Non
     0.0
     """
     return per_class(chain(siamese(strategy), gradients(), distance or layerwise_cosine()))
+
+
+@register
+def convolution_gradients(
+    distance: Stage | None = None, *, at_most: int = 128, strategy: str | None = None
+) -> Stage:
+    r"""Sum over classes of the distance between gradients of the convolution kernels alone (IDC).
+
+    .. math:: \sum_c D\big(\nabla_{\text{kernels}}\, \ell(A_{\omega_c}(S_c)),
+              \nabla_{\text{kernels}}\, \ell(A_{\omega_c}(R_c))\big)
+
+    Args:
+      distance: a stage on a pair of gradients; None for the squared error.
+      at_most: synthetic images of a class that an update matches, drawn at random where there are more.
+      strategy: as in `class_gradients`.
+
+    Returns:
+      A stage on a pair of class-stacked batches that ends in a scalar. It needs a network with
+      convolutions.
+
+    Raises:
+      ValueError: if at_most is below 1, or the strategy names an unknown op.
+
+    Reference: Kim et al., ICML 2022, https://arxiv.org/abs/2205.14959.
+
+    >>> from jdd.matching import absolute_error
+    >>> convolution_gradients(absolute_error())
+    convolution_gradients(absolute_error())
+    """
+    stages = (siamese(strategy), gradients(), convolutions_only(), distance or squared_error())
+    return per_class(chain(synthetic_at_most(at_most), *stages))
+
+
+@register
+def bidirectional_gradients(
+    distance: Stage | None = None,
+    *,
+    embedding_weight: float = 1.0,
+    at_most: int = 128,
+    strategy: str | None = None,
+) -> Stage:
+    r"""`convolution_gradients`, and the distance between mean embeddings, from one pass (DREAM+).
+
+    .. math:: \sum_c D\big(\nabla_{\text{kernels}}\, \ell(A_{\omega_c}(S_c)),
+              \nabla_{\text{kernels}}\, \ell(A_{\omega_c}(R_c))\big)
+              + \lambda D\big(\overline{\psi_\theta(A_{\omega_c}(S_c))},
+              \overline{\psi_\theta(A_{\omega_c}(R_c))}\big)
+
+    Args:
+      distance: a stage on a pair of pytrees, for both; None for the squared error.
+      embedding_weight: lambda.
+      at_most, strategy: as in `convolution_gradients`.
+
+    Returns:
+      A stage on a pair of class-stacked batches that ends in a scalar. It needs a network with
+      convolutions and embeddings.
+
+    Raises:
+      ValueError: if the weight is negative or not finite, at_most is below 1, or the strategy names an unknown
+        op.
+
+    Reference: Liu et al., "DREAM+: Efficient Dataset Distillation by Bidirectional Representative Matching",
+    https://arxiv.org/abs/2310.15052.
+
+    >>> bidirectional_gradients(embedding_weight=0.1)
+    bidirectional_gradients(embedding_weight=0.1)
+    """
+    if not isinstance(embedding_weight, Real) or not 0 <= float(embedding_weight) < math.inf:
+        raise ValueError(
+            f"embedding_weight must be at least 0 and finite, got {embedding_weight!r}"
+        )
+    distance = distance or squared_error()
+    of_gradients = on_gradients(chain(convolutions_only(), distance))
+    of_embeddings = on_embeddings(chain(batch_mean(), distance))
+    terms = add(of_gradients, scale(embedding_weight, of_embeddings))
+    stages = (siamese(strategy), gradients_and_embeddings(), terms)
+    return per_class(chain(synthetic_at_most(at_most), *stages))
 
 
 @register
@@ -202,6 +285,45 @@ def class_embeddings(*, strategy: str | None = None) -> Stage:
     together = chain(per_class(siamese(strategy)), joint_embeddings(), mean_embedding())
     one_by_one = per_class(chain(siamese(strategy), embeddings(), batch_mean(), squared_error()))
     return when_coupled(together, one_by_one)
+
+
+@register
+def class_characteristic_functions(
+    *,
+    frequencies: int = 4096,
+    alpha: float = 0.5,
+    factor: float = 300.0,
+    strategy: str | None = None,
+) -> Stage:
+    r"""Sum over classes of the distance between the characteristic functions of embeddings (NCFM).
+
+    Embeddings have length 1. Networks with BatchNorm in training mode see all classes in one batch, as in
+    `class_embeddings`.
+
+    Args:
+      frequencies: where the functions are compared: so many standard normal points, drawn for every class and
+        update.
+      alpha: weight of amplitudes; that of phases is 1 - alpha.
+      factor: of the whole, the authors' 300.
+      strategy: as in `class_gradients`.
+
+    Returns:
+      A stage on a pair of class-stacked batches that ends in a scalar. It needs a network with
+      embeddings.
+
+    Raises:
+      ValueError: if frequencies is below 1, alpha is not from 0 to 1, the factor is not positive, or the
+        strategy names an unknown op.
+
+    Reference: Wang et al., CVPR 2025, https://arxiv.org/abs/2502.20653.
+
+    >>> class_characteristic_functions(alpha=0.9)
+    class_characteristic_functions(alpha=0.9)
+    """
+    distance = characteristic_function(frequencies, alpha=alpha)
+    together = chain(per_class(siamese(strategy)), joint_embeddings(), distance)
+    one_by_one = per_class(chain(siamese(strategy), embeddings(), distance))
+    return scale(positive("factor", factor), when_coupled(together, one_by_one))
 
 
 @register

@@ -48,7 +48,9 @@ class Conv(nn.Module):
         initializer = torch_uniform(math.prod(shape[:3]))
         kernel = self.param("kernel", initializer, shape)
         out = self.conv(x, kernel, self.padding, self.stride)
-        return out + self.param("bias", initializer, (self.features,)) if self.use_bias else out
+        if not self.use_bias:
+            return out
+        return out + of_rank(out, self.param("bias", initializer, (self.features,)))
 
 
 class Dense(nn.Module):
@@ -60,7 +62,7 @@ class Dense(nn.Module):
     def __call__(self, x: Array) -> Array:
         initializer = torch_uniform(x.shape[-1])
         kernel = self.param("kernel", initializer, (x.shape[-1], self.features))
-        return x @ kernel + self.param("bias", initializer, (self.features,))
+        return x @ kernel + of_rank(x, self.param("bias", initializer, (self.features,)))
 
 
 class Norm(nn.Module):
@@ -81,8 +83,9 @@ class Norm(nn.Module):
         shape = x.shape[1:] if self.kind == "layer" else x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        scale, bias = of_rank(x, scale), of_rank(x, bias)
         if self.kind == "batch":
-            mean, var = self._batch_moments(x, training)
+            mean, var = (of_rank(x, moment) for moment in self._batch_moments(x, training))
             return (x - mean) * (lax.rsqrt(var + EPSILON) * scale) + bias
         if self.kind == "group":
             grouped = x.reshape(*x.shape[:-1], 4, -1)
@@ -98,7 +101,7 @@ class Norm(nn.Module):
         if not training:
             return mean.value, var.value
         batch_mean = x.mean((0, 1, 2))
-        batch_var = jnp.square(x - batch_mean).mean((0, 1, 2))
+        batch_var = jnp.square(x - of_rank(x, batch_mean)).mean((0, 1, 2))
         n = math.prod(x.shape[:3])
         if n < 2:
             raise ValueError(
@@ -108,6 +111,11 @@ class Norm(nn.Module):
         mean.value = 0.9 * mean.value + 0.1 * batch_mean
         var.value = 0.9 * var.value + 0.1 * batch_var * n / (n - 1)
         return batch_mean, batch_var
+
+
+def of_rank(x: Array, value: Array) -> Array:
+    """A value of the last axes of x, with the rank of x, so that no rank is promoted."""
+    return value.reshape((1,) * (x.ndim - value.ndim) + value.shape)
 
 
 def _standardise(x: Array, axes: tuple[int, ...]) -> Array:

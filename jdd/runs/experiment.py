@@ -117,7 +117,8 @@ def check_augmentation(protocol: EvaluationProtocol, dataset: Dataset) -> None:
     labels = jax.ShapeDtypeStruct((1,), jnp.int32)
 
     def augment(images: jax.Array, labels: jax.Array) -> Batch:
-        return protocol.augment.per_sample(jax.random.key(0), Batch(images, labels))
+        batch = Batch(images, labels)
+        return protocol.augment.augmented(jax.random.key(0), batch, dataset.num_classes)
 
     try:
         jax.eval_shape(augment, images, labels)

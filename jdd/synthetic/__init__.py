@@ -1,10 +1,12 @@
 """What is learned, and how it becomes images."""
 
 from jdd.synthetic.initial import Initial as Initial
+from jdd.synthetic.initial import first_of_class as first_of_class
 from jdd.synthetic.initial import from_noise as from_noise
 from jdd.synthetic.initial import from_real as from_real
 from jdd.synthetic.initial import noise as noise
 from jdd.synthetic.initial import real as real
+from jdd.synthetic.multi_formation import multi_formation as multi_formation
 from jdd.synthetic.parametrisation import Parametrisation as Parametrisation
 from jdd.synthetic.parametrisation import Statistics as Statistics
 from jdd.synthetic.parametrisation import all_variants as all_variants

@@ -76,12 +76,32 @@ def real(key: Array, table: ClassTable, ipc: int) -> Array:
     >>> real(jax.random.key(0), class_table(split, 2, (0.5,), (0.5,)), 2).shape
     (2, 2, 8, 8, 1)
     """
-    if at_least("ipc", ipc, 1) > table.smallest:
-        raise ValueError(
-            f"ipc must be between 1 and the smallest class ({table.smallest}), got {ipc}: "
-            "from_real(repeat=True) repeats images, from_noise() needs none"
-        )
+    _check_enough(table, ipc)
     return take(table, draw_indices(key, table, ipc)[0])
+
+
+def first(table: ClassTable, ipc: int) -> Array:
+    """The first images of each class, in the order of the data set.
+
+    Args:
+      table: the real set.
+      ipc: images per class.
+
+    Returns:
+      float32 ``[C, ipc, H, W, ch]``, normalised.
+
+    Raises:
+      ValueError: if a class has fewer than ipc images, or ipc is below 1.
+
+    >>> import numpy as np
+    >>> from jdd.data import Split, class_table
+    >>> images = np.array([10, 20, 30], np.uint8).reshape(3, 1, 1, 1)
+    >>> table = class_table(Split(images, np.array([1, 0, 1], np.int32)), 2, (0.0,), (1 / 255,))
+    >>> print(first(table, 1).ravel().round())
+    [20. 10.]
+    """
+    _check_enough(table, ipc)
+    return take(table, table.start[:, None] + jnp.arange(ipc, dtype=jnp.int32))
 
 
 def repeated_real(key: Array, table: ClassTable, ipc: int) -> Array:
@@ -109,6 +129,14 @@ def repeated_real(key: Array, table: ClassTable, ipc: int) -> Array:
     return take(table, jnp.take_along_axis(indices, places, axis=1))
 
 
+def _check_enough(table: ClassTable, ipc: int) -> None:
+    if at_least("ipc", ipc, 1) > table.smallest:
+        raise ValueError(
+            "ipc (times the tiles of a stored image) must be between 1 and the smallest class "
+            f"({table.smallest}), got {ipc}: from_real(repeat=True) repeats images, from_noise() needs none"
+        )
+
+
 @register
 def from_noise() -> Initial:
     """Starts at `noise`.
@@ -132,3 +160,15 @@ def from_real(repeat: bool = False) -> Initial:
     """
     draw = repeated_real if repeat else real
     return Initial(lambda key, table, model, n: draw(key, table, n))
+
+
+@register
+def first_of_class() -> Initial:
+    """Starts at the `first` images of each class, as IDC's code does: the same for every seed.
+
+    Reference: the code of Kim et al., ICML 2022, https://arxiv.org/abs/2205.14959.
+
+    >>> first_of_class()
+    first_of_class()
+    """
+    return Initial(lambda key, table, model, n: first(table, n))

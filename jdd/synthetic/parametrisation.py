@@ -134,14 +134,15 @@ def flat(batch: Batch) -> Batch:
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
 
 
-def _check_images(images: Array) -> None:
+def check_images(images: Array) -> None:
+    """Raises a ``ValueError`` where images are not class-stacked, ``[C, n, H, W, ch]``."""
     if images.ndim != 5:
         raise ValueError(f"images must be [C, ipc, H, W, channels], got shape {images.shape}")
 
 
 def _init_pixels(key: Array, images: Array) -> Params:
     del key
-    _check_images(images)
+    check_images(images)
     # A copy: the state is donated to each dispatch, and the images may be the caller's.
     return {"images": jnp.array(images)}
 

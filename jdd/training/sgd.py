@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -101,7 +101,7 @@ def sgd_step(
       The state after the step, and the mean loss before it.
     """
     if augment is not None:
-        batch = augment.per_sample(key, batch)
+        batch = augment.augmented(key, batch, model.num_classes)
     value, gradient, variables = _value_and_gradient(model, state.variables, batch)
     params = state.variables["params"]
     updates, optimizer = sgd.transform().update(gradient, state.optimizer, params)
@@ -120,6 +120,7 @@ def train_epochs(
     epochs: int | Array,
     augment: Augmentation | None = None,
     record: Callable[[Variables, Array], Any] | None = None,
+    record_after: Sequence[int] | None = None,
 ) -> tuple[TrainingState, Any]:
     """Trains a network for some epochs on a set that fits in memory.
 
@@ -137,6 +138,8 @@ def train_epochs(
       augment: applied to each minibatch.
       record: ``record(variables, training_loss)`` is called after every epoch and its results are
         stacked; the loss is that of the epoch's last minibatch, before its step.
+      record_after: the numbers of epochs after which ``record`` is called, increasing; None for every
+        one.
 
     Returns:
       ``(state, records)``; records is None without ``record``.
@@ -207,12 +210,29 @@ def train_epochs(
     if record is None:
         return lax.fori_loop(0, epochs, lambda e, carry: epoch(carry, e)[0], carry)[0], None
 
-    def recorded(carry: Any, e: Array) -> tuple[Any, Any]:
-        carry, loss = epoch(carry, e)
+    if record_after is None:
+
+        def recorded(carry: Any, e: Array) -> tuple[Any, Any]:
+            carry, loss = epoch(carry, e)
+            return carry, record(carry[0].variables, loss)
+
+        (state, _), records = lax.scan(recorded, carry, jnp.arange(epochs, dtype=jnp.int32))
+        return state, records
+
+    ends = tuple(record_after)
+    if not ends or any(a >= b for a, b in zip((0, *ends), (*ends, int(epochs) + 1), strict=True)):
+        raise ValueError(f"record_after must be increasing numbers from 1 to {epochs}, got {ends}")
+
+    def segment(carry: Any, bounds: Array) -> tuple[Any, Any]:
+        start = (carry, jnp.zeros((), images.dtype))
+        carry, loss = lax.fori_loop(bounds[0], bounds[1], lambda e, c: epoch(c[0], e), start)
         return carry, record(carry[0].variables, loss)
 
-    (state, _), records = lax.scan(recorded, carry, jnp.arange(epochs, dtype=jnp.int32))
-    return state, records
+    bounds = jnp.asarray(list(zip((0, *ends), ends, strict=False)), jnp.int32)
+    carry, records = lax.scan(segment, carry, bounds)
+    if ends[-1] < epochs:
+        carry = lax.fori_loop(ends[-1], epochs, lambda e, c: epoch(c, e)[0], carry)
+    return carry[0], records
 
 
 class Place(NamedTuple):

@@ -31,12 +31,12 @@ LARGEST = 1 - 2.0**-23  # the largest number that jax.random.uniform returns in 
 KEYS = jax.random.split(jax.random.key(0), 12)
 
 
-@pytest.fixture
-def images() -> Array:
-    return jax.random.normal(jax.random.key(1), (12, 4, 8, 8, 3))
+@pytest.fixture(params=[(8, 8), (6, 9)], ids=str)
+def images(request: pytest.FixtureRequest) -> Array:
+    return jax.random.normal(jax.random.key(1), (12, 4, *request.param, 3))
 
 
-def ends(name: str, side: int) -> list[tuple[float, float]]:
+def ends(name: str, side: int | tuple[int, int]) -> list[tuple[float, float]]:
     """Smallest and largest value of each parameter."""
     low = parameters(name, jnp.zeros(3), side)
     high = parameters(name, jnp.full(3, LARGEST), side)
@@ -58,22 +58,29 @@ def test_draws_are_the_original_map_of_uniform_numbers(reference) -> None:
         for name, (draws, values) in stored.items():
             get = f"{kind}.{name}.independent.{{}}".format
             u = jnp.stack([jnp.asarray(arrays[get(d)]) for d in draws])
-            for ours, theirs in values.items():
-                value = parameters(name, u, side)[ours]
-                np.testing.assert_allclose(value, arrays[get(theirs)], rtol=3e-7, atol=1e-7)
+            for argument, stored_name in values.items():
+                value = parameters(name, u, side)[argument]
+                np.testing.assert_allclose(value, arrays[get(stored_name)], rtol=3e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize(("side", "shift"), [(28, 4), (32, 4), (64, 8), (8, 1), (3, 0)])
 def test_crop_range(side: int, shift: int) -> None:
     assert ends("crop", side) == [(-shift, shift)] * 2
+    assert ends("crop", (side, 40)) == [(-shift, shift), (-5, 5)]
+    assert ends("crop", (40, side)) == [(-5, 5), (-shift, shift)]
 
 
 @pytest.mark.parametrize(
     ("side", "size", "last"), [(28, 14, 28), (32, 16, 32), (64, 32, 64), (30, 15, 29), (9, 5, 8)]
 )
 def test_cutout_range_and_size(side: int, size: int, last: int) -> None:
-    assert ends("cutout", side) == [(0, last)] * 2
-    assert parameters("cutout", jnp.zeros(3), side)["size"] == size
+    for shape, sizes, ranges in (
+        (side, (size, size), [(0, last)] * 2),
+        ((side, 10), (size, 5), [(0, last), (0, 9)]),
+        ((10, side), (5, size), [(0, 9), (0, last)]),
+    ):
+        assert ends("cutout", shape) == ranges
+        assert parameters("cutout", jnp.zeros(3), shape)["size"] == sizes
 
 
 def test_continuous_ranges() -> None:
@@ -116,13 +123,13 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def forget() -> None:
-    module._any_of.cache_clear()
+    module.any_of.cache_clear()
     for jitted in (dsa, dsa_all):
         getattr(jitted, "clear_cache")()  # noqa: B009 (not in the declared type of a jitted function)
 
 
 def drawn(strategy: str, siamese: bool, count: int) -> np.ndarray:
-    """Which op (its place in OPS) each of ``count`` keys draws."""
+    """Of ``count`` keys, how many draw each op of OPS."""
     keys = jax.random.split(jax.random.key(7), count)
     one = jnp.zeros((2, 2, 2, 1))
     out = jax.jit(lambda keys: jax.lax.map(lambda k: dsa(k, one, strategy, siamese=siamese), keys))
@@ -178,7 +185,7 @@ def test_dsa_all_runs_every_op_in_order(ran: list[str], images: Array) -> None:
 
 
 def test_siamese_key_decides_op_and_parameters_for_any_batch_size(images: Array) -> None:
-    batch = images.reshape(-1, 8, 8, 3)
+    batch = images.reshape(-1, *images.shape[2:])
     large = jax.jit(jax.vmap(lambda k: dsa(k, batch, STRATEGY, siamese=True)))(KEYS)
     small = jax.jit(jax.vmap(lambda k: dsa(k, batch[5:8], STRATEGY, siamese=True)))(KEYS)
     np.testing.assert_allclose(large[:, 5:8], small, atol=1e-6)
@@ -217,8 +224,8 @@ def test_values_and_gradients_under_every_transformation(
         lambda *rows: jnp.stack(rows), *[alone(k, x) for k, x in zip(KEYS, images, strict=True)]
     )
     for over in (jax.vmap(all_three), lambda k, x: jax.lax.map(lambda a: all_three(*a), (k, x))):
-        for ours, theirs in zip(jax.jit(over)(KEYS, images), looped, strict=True):
-            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        for result, expected in zip(jax.jit(over)(KEYS, images), looped, strict=True):
+            np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 def test_matching_loss_gradient_is_that_of_the_drawn_op() -> None:
@@ -240,10 +247,10 @@ def test_matching_loss_gradient_is_that_of_the_drawn_op() -> None:
     def drawn(key: Array, x: Array) -> Array:
         return dsa(key, x, "flip_flip", siamese=True, ratios=ratios)
 
-    ours = jax.jit(jax.grad(lambda x: matching(drawn, x)))(x)
-    theirs = jax.jit(jax.grad(lambda x: matching(lambda _, x: ops.flip(x, True), x)))(x)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
-    assert float(jnp.abs(ours).max()) > 1e-4
+    result = jax.jit(jax.grad(lambda x: matching(drawn, x)))(x)
+    expected = jax.jit(jax.grad(lambda x: matching(lambda _, x: ops.flip(x, True), x)))(x)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-7)
+    assert float(jnp.abs(result).max()) > 1e-4
 
 
 def test_no_strategy_is_the_identity(images: Array) -> None:
@@ -293,8 +300,13 @@ def test_ratio_out_of_range(option: str, value: float) -> None:
         DSARatios(**{option: value})
 
 
-def test_wrong_images(images: Array) -> None:
-    with pytest.raises(ValueError, match="square"):
-        dsa(KEYS[0], images[0, :, :6], STRATEGY, siamese=True)
-    with pytest.raises(ValueError, match=r"floats \[N, H, W, C\]"):
-        dsa(KEYS[0], images[0].astype(jnp.uint8), "color", siamese=False)
+def test_wrong_images() -> None:
+    images = jnp.ones((2, 6, 8, 1))
+    for function in (dsa, dsa_all):
+        for siamese in (True, False):
+            with pytest.raises(ValueError, match=r"floats \[N, H, W, C\] .*, got uint8"):
+                function(KEYS[0], images.astype(jnp.uint8), "color", siamese=siamese)
+            with pytest.raises(ValueError, match=r"got float32 \(6, 8, 1\)"):
+                function(KEYS[0], images[0], STRATEGY, siamese=siamese)
+            with pytest.raises(ValueError, match=r"got float32 \(2, 0, 8, 1\)"):
+                function(KEYS[0], images[:, :0], STRATEGY, siamese=siamese)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 
 import jax
@@ -30,6 +31,7 @@ ARGUMENTS = {
 TOLERANCE = {"flip": 0, "crop": 0, "cutout": 0, "scale": 2e-5, "rotate": 2e-5, "chain": 2e-5}
 COLOUR_TOLERANCE = 2e-6
 
+SHAPES = [(5, 5), (4, 7)]
 SMALL = {
     "flip": {"flip": (True, [True, False, True])},
     "scale": {"sx": (0.87, [0.85, 1.1, 1.2]), "sy": (1.13, [1.2, 0.9, 1.0])},
@@ -44,8 +46,8 @@ def nhwc(images: np.ndarray) -> Array:
     return jnp.asarray(images.transpose(0, 2, 3, 1))
 
 
-def small(name: str, own: bool) -> Callable[[Array], Array]:
-    arguments = {k: jnp.asarray(v[own]) for k, v in SMALL[name].items()}
+def small(name: str, per_image: bool) -> Callable[[Array], Array]:
+    arguments = {k: jnp.asarray(v[per_image]) for k, v in SMALL[name].items()}
     size = {"size": 4} if name == "cutout" else {}
     return lambda x: getattr(ops, name)(x, **arguments, **size)
 
@@ -63,9 +65,9 @@ def value_and_transpose(name: str, size: int) -> Callable[..., tuple[Array, Arra
     return both
 
 
-@pytest.fixture
-def images() -> Array:
-    return jax.random.normal(jax.random.key(0), (3, 5, 5, 3))
+@pytest.fixture(params=SHAPES, ids=str)
+def images(request: pytest.FixtureRequest) -> Array:
+    return jax.random.normal(jax.random.key(0), (3, *request.param, 3))
 
 
 @pytest.mark.parametrize("form", ["siamese", "independent"])
@@ -89,9 +91,9 @@ def test_original_outputs_and_gradients(reference, name: str, kind: str, form: s
         gradient = value_and_transpose(op, size)(before, arguments(op), gradient)[1]
 
     tolerance = TOLERANCE.get(name, COLOUR_TOLERANCE)
-    for ours, key in ((out, "out"), (gradient, "grad")):
-        theirs = nhwc(arrays[f"{kind}.{name}.{form}.{key}"])
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance, err_msg=key)
+    for result, key in ((out, "out"), (gradient, "grad")):
+        expected = nhwc(arrays[f"{kind}.{name}.{form}.{key}"])
+        np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance, err_msg=key)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -102,7 +104,7 @@ def test_one_parameter_per_image_is_one_call_per_image(name: str, images: Array)
     def one(image: Array, p: dict[str, Array]) -> Array:
         return getattr(ops, name)(image[None], **p, **extra)[0]
 
-    together = jax.jit(small(name, own=True))(images)
+    together = jax.jit(small(name, per_image=True))(images)
     np.testing.assert_allclose(together, jax.jit(jax.vmap(one))(images, parameters), atol=1e-6)
 
 
@@ -115,41 +117,41 @@ def bilinear(image: np.ndarray, row: float, col: float) -> np.ndarray:
     return total
 
 
-@pytest.mark.parametrize("side", [4, 7])
-def test_resampling_follows_its_definition(side: int) -> None:
-    x = np.random.default_rng(0).normal(size=(1, side, side, 2))
-    c, sx, sy, theta = (side - 1) / 2, 1.17, 0.86, 0.8
+@pytest.mark.parametrize("shape", [(4, 4), (7, 7), (4, 7), (6, 3), (1, 5)])
+def test_resampling_follows_its_definition(shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(0).normal(size=(1, *shape, 2))
+    (r, c), sx, sy, theta = ((n - 1) / 2 for n in shape), 1.17, 0.86, 0.8
     scaled, turned = np.zeros_like(x), np.zeros_like(x)
-    for i in range(side):
-        for j in range(side):
-            scaled[0, i, j] = bilinear(x[0], c + sy * (i - c), c + sx * (j - c))
-            row = c + np.sin(theta) * (j - c) + np.cos(theta) * (i - c)
-            col = c + np.cos(theta) * (j - c) - np.sin(theta) * (i - c)
-            turned[0, i, j] = bilinear(x[0], row, col)
+    for i, j in np.ndindex(shape):
+        scaled[0, i, j] = bilinear(x[0], r + sy * (i - r), c + sx * (j - c))
+        row = r + np.sin(theta) * (j - c) + np.cos(theta) * (i - r)
+        column = c + np.cos(theta) * (j - c) - np.sin(theta) * (i - r)
+        turned[0, i, j] = bilinear(x[0], row, column)
     x32 = jnp.asarray(x, jnp.float32)
     np.testing.assert_allclose(jax.jit(ops.scale)(x32, sx, sy), scaled, atol=3e-6)
     np.testing.assert_allclose(jax.jit(ops.rotate)(x32, theta), turned, atol=3e-6)
 
 
-@pytest.mark.parametrize("side", [5, 6])
-def test_rotation_and_its_gradient_are_adjoint_at_every_angle(side: int) -> None:
+@pytest.mark.parametrize("shape", [(5, 5), (6, 6), (3, 6), (7, 2)])
+def test_rotation_and_its_gradient_are_adjoint_at_every_angle(shape: tuple[int, int]) -> None:
     # The gradient is written by hand as a gather; multiples of 45 degrees are its hardest cases.
-    basis = jnp.eye(side * side).reshape(-1, side, side, 1)
+    pixels = shape[0] * shape[1]
+    basis = jnp.eye(pixels).reshape(-1, *shape, 1)
 
     @jax.jit
     def both(theta: Array) -> tuple[Array, Array]:
         out, back = jax.vjp(lambda x: ops.rotate(x, theta), basis)
-        return out.reshape(side * side, -1), back(basis)[0].reshape(side * side, -1)
+        return out.reshape(pixels, -1), back(basis)[0].reshape(pixels, -1)
 
     for theta in (0.0, 0.26, -0.7, np.pi / 4, 1.3, np.pi / 2, 2.9, np.pi):
         out, transposed = both(jnp.float32(theta))
         np.testing.assert_allclose(out.T, transposed, atol=2e-6, err_msg=f"angle {theta}")
 
 
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("per_image", [False, True])
 @pytest.mark.parametrize("name", SMALL)
-def test_derivatives_of_two_orders_in_both_modes(name: str, own: bool, images: Array) -> None:
-    op = small(name, own)
+def test_derivatives_of_two_orders_in_both_modes(name: str, per_image: bool, images: Array) -> None:
+    op = small(name, per_image)
     matrix = jax.jit(jax.jacfwd(op))(images).reshape(images.size, images.size)
 
     @jax.jit
@@ -178,10 +180,10 @@ def test_angle_and_factors_have_gradients(images: Array) -> None:
         np.testing.assert_allclose(jax.grad(loss)(0.93), finite, rtol=2e-2)
 
 
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("per_image", [False, True])
 @pytest.mark.parametrize("name", SMALL)
-def test_gradient_has_no_scatter(name: str, own: bool, images: Array) -> None:
-    gradient = jax.jit(jax.grad(lambda x: jnp.sum(small(name, own)(x) ** 2)))
+def test_gradient_has_no_scatter(name: str, per_image: bool, images: Array) -> None:
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(small(name, per_image)(x) ** 2)))
     assert "scatter" not in gradient.lower(images).as_text()
 
 
@@ -205,18 +207,29 @@ def test_neutral_parameters_change_nothing(images: Array) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_dtype_is_kept(name: str, images: Array) -> None:
-    op = jax.jit(small(name, own=True))
+    op = jax.jit(small(name, per_image=True))
     out = op(images.astype(jnp.bfloat16))
     assert out.dtype == jnp.bfloat16
     np.testing.assert_allclose(out.astype(jnp.float32), op(images), atol=0.1)
 
 
-def test_wrong_input_is_named(images: Array) -> None:
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("shape", [(5, 4, 3), (3, 0, 4, 1), (3, 4, 0, 1), (3, 4, 4, 0)])
+def test_images_of_another_form_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    message = f"[N, H, W, C] with H, W, C at least 1, got float32 {shape}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        small(name, per_image=False)(jnp.zeros(shape))
+    with pytest.raises(ValueError, match=r"images must be floats .*, got uint8"):
+        small(name, per_image=False)(jnp.zeros((3, 4, 5, 1), jnp.uint8))
+
+
+def test_wrong_parameters_are_refused() -> None:
+    images = jnp.ones((3, 4, 5, 1))
     with pytest.raises(ValueError, match=r"one value per image \(3,\), got shape \(2,\)"):
         ops.brightness(images, jnp.ones(2))
-    with pytest.raises(ValueError, match=r"floats \[N, H, W, C\], got uint8"):
-        ops.flip(images.astype(jnp.uint8), True)
-    with pytest.raises(ValueError, match=r"square .* got \(3, 5, 4, 3\)"):
-        ops.rotate(images[:, :, :4], 0.1)
-    with pytest.raises(ValueError, match=r"floats \[N, H, W, C\], got float32 \(5, 5, 3\)"):
-        ops.crop(images[0], 1, 1)
+    with pytest.raises(ValueError, match="size must be at least 0, got -1"):
+        ops.cutout(images, 1, 1, (2, -1))
+    with pytest.raises(ValueError, match=r"pair \(height, width\), got \(1, 2, 3\)"):
+        ops.cutout(images, 1, 1, (1, 2, 3))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"size must be a whole number .*, got 1.5"):
+        ops.cutout(images, 1, 1, 1.5)  # pyright: ignore[reportArgumentType]

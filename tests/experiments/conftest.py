@@ -11,18 +11,30 @@ import pytest
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
-@pytest.fixture
-def load_script(monkeypatch, tmp_path):
-    """Imports a script as the experiments see it, from their own folder; its results go to tmp_path."""
-    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+@pytest.fixture(scope="module")
+def load_script():
+    """``load_script("main_table")`` or ``("benchmarks/iteration")``, imported as from its own folder."""
     before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
 
-    def load(name):
-        script = importlib.import_module(name)
-        monkeypatch.setattr(script, "RESULTS", tmp_path)
-        return script
+        def load(name):
+            file = EXPERIMENTS / f"{name}.py"
+            if str(file.parent) not in sys.path:
+                patch.syspath_prepend(str(file.parent))
+            return importlib.import_module(file.stem)
 
-    yield load
+        yield load
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(EXPERIMENTS)):
             del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def options_of(load_script):
+    """``options_of(script, "words of a command")``: the options that a script reads from them."""
+
+    def read(script, words):
+        parse = load_script("benchmarks/script").parse
+        return parse(script.__file__, script.__doc__, script.Options, words.split())
+
+    return read

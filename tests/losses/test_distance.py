@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jdd.losses import absolute_error, flat_cosine, layerwise_cosine, squared_error
+from jdd.losses import (
+    absolute_error,
+    flat_cosine,
+    layerwise_cosine,
+    mean_absolute_error,
+    squared_error,
+)
 
 METRICS = {"ours": layerwise_cosine, "mse": squared_error, "cos": flat_cosine}
 
@@ -62,7 +68,7 @@ def test_flat_cosine_gradient(reference, case):
         assert np.linalg.norm(leaf - want) <= 1e-5 * whole
 
 
-@pytest.mark.parametrize("loss", [*METRICS.values(), absolute_error])
+@pytest.mark.parametrize("loss", [*METRICS.values(), absolute_error, mean_absolute_error])
 def test_zero_rows_give_no_nan_at_any_order(loss):
     zero = {"w": jnp.zeros((3, 2))}
     other = {"w": jnp.ones((3, 2))}
@@ -87,7 +93,7 @@ def test_half_precision_is_summed_in_float32():
     assert squared_error(a, [jnp.zeros((4096, 1), jnp.bfloat16)]).dtype == jnp.float32
 
 
-@pytest.mark.parametrize("loss", [*METRICS.values(), absolute_error])
+@pytest.mark.parametrize("loss", [*METRICS.values(), absolute_error, mean_absolute_error])
 def test_unequal_trees_are_refused(loss):
     with pytest.raises(ValueError, match="same pytree structure"):
         loss({"a": jnp.ones((2, 2))}, {"b": jnp.ones((2, 2))})
@@ -95,7 +101,7 @@ def test_unequal_trees_are_refused(loss):
         loss([jnp.ones((2, 2))], [jnp.ones((2, 3))])
 
 
-@pytest.mark.parametrize("loss", [*METRICS.values(), absolute_error])
+@pytest.mark.parametrize("loss", [*METRICS.values(), absolute_error, mean_absolute_error])
 def test_under_vmap(loss):
     a, b = jax.random.normal(jax.random.key(0), (2, 4, 3, 5))
     got = jax.vmap(lambda a, b: loss([a], [b]))(a, b)
@@ -106,7 +112,7 @@ def test_under_vmap(loss):
 @given(seed=st.integers(0, 2**32 - 1), factor=st.floats(1.0, 100.0), rows=st.integers(1, 6))
 def test_symmetry_scale_and_range(seed, factor, rows):
     a, b = (np.asarray(x) for x in jax.random.normal(jax.random.key(seed), (2, 5, rows)))
-    for loss in (*METRICS.values(), absolute_error):
+    for loss in (*METRICS.values(), absolute_error, mean_absolute_error):
         np.testing.assert_allclose(loss([a], [b]), loss([b], [a]), rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(loss([a], [a]), 0, atol=1e-4)
     # The cosines do not see a scale, up to eps; the errors see it once and twice.
@@ -116,4 +122,5 @@ def test_symmetry_scale_and_range(seed, factor, rows):
         assert -1e-5 <= value <= most + 1e-5
     scaled = factor * a, factor * b
     np.testing.assert_allclose(squared_error(*scaled), factor**2 * squared_error(a, b), rtol=1e-4)
-    np.testing.assert_allclose(absolute_error(*scaled), factor * absolute_error(a, b), rtol=1e-4)
+    for error in (absolute_error, mean_absolute_error):
+        np.testing.assert_allclose(error(*scaled), factor * error(a, b), rtol=1e-4)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from jdd.methods.presets.characteristic_functions import ncfm as ncfm
 from jdd.methods.presets.contrastive_signals import dcc as dcc
 from jdd.methods.presets.contrastive_signals import dsac as dsac
 from jdd.methods.presets.distribution_matching import dm as dm
+from jdd.methods.presets.efficient_parametrisation import idc as idc
 from jdd.methods.presets.feature_alignment import cafe as cafe
 from jdd.methods.presets.feature_alignment import cafe_fixed as cafe_fixed
 from jdd.methods.presets.gradient_matching import dc as dc
+from jdd.methods.presets.representative_matching import dream as dream
+from jdd.methods.presets.representative_matching import dream_plus as dream_plus
 from jdd.methods.presets.siamese_augmentation import dsa as dsa
 from jdd.methods.recipe import Recipe
 
@@ -40,4 +44,12 @@ PRESETS: dict[str, Preset] = {
     "cafe-fixed": Preset(
         cafe_fixed, "CAFE's objective under fixed loops", "Wang et al., CVPR 2022"
     ),
+    "idc": Preset(idc, "Information-intensive Dataset Condensation", "Kim et al., ICML 2022"),
+    "dream": Preset(
+        dream, "Dataset distillation by REpresentAtive Matching", "Liu et al., ICCV 2023"
+    ),
+    "dream-plus": Preset(
+        dream_plus, "Bidirectional representative matching (DREAM+)", "Liu et al., arXiv 2310.15052"
+    ),
+    "ncfm": Preset(ncfm, "Neural Characteristic Function Matching", "Wang et al., CVPR 2025"),
 }

@@ -1,0 +1,1 @@
+"""Benchmarks, and what every script of ``experiments/`` shares (``script``)."""
