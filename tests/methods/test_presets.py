@@ -69,7 +69,7 @@ def test_strategies_protocols_and_pools():
     assert jdd.cafe(1, strategy="crop").protocol.name == "dsa, crop"
     assert {name: make.recipe(1).pool for name, make in PRESETS.items()} == dict.fromkeys(
         PRESETS, "S"
-    ) | {"dm": "SS", "idc": "SS"}
+    ) | dict.fromkeys(("dm", "idc", "dream", "dream-plus", "ncfm"), "SS")
     assert jdd.dm(1).norm_policy == methods.batch_statistics()
     assert jdd.dm(1).motion == methods.never() and jdd.dm(1).total_steps == 20_000
     assert jdd.cafe(1).motion == methods.by_queries()
