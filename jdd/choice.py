@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import functools
 import inspect
 import types
@@ -252,7 +253,7 @@ def _syntax_tree(text: str) -> ast.AST:
 
 
 def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
-    factory = FACTORIES[one_of("choice", name, FACTORIES)]
+    factory = FACTORIES[one_of("choice", name, _names_like(name))]
     parameters = inspect.signature(factory).parameters
     flexible = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in kwargs:
@@ -271,6 +272,13 @@ def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
         return factory(*args, **kwargs)
     except (TypeError, AttributeError) as error:  # an argument of another type
         raise ValueError(f"{name}: {error}") from None
+
+
+def _names_like(name: Any) -> list[str]:
+    """Registered names of the kinds of the nearest ones; all where none is near."""
+    near = difflib.get_close_matches(str(name), FACTORIES)
+    kinds = {n: inspect.signature(make).return_annotation for n, make in FACTORIES.items()}
+    return [n for n, kind in kinds.items() if not near or kind in {kinds[n] for n in near}]
 
 
 def _with_variadic(

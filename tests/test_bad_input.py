@@ -12,12 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import safetensors.numpy
 
+import jdd
 from jdd import (
     augment,
+    baselines,
     data,
     datasets,
     evaluate,
@@ -29,7 +30,7 @@ from jdd import (
     synthetic,
     training,
 )
-from jdd.artefact import Augmentation, DistilledSet, Metadata
+from jdd.artefact import DistilledSet, Metadata
 from jdd.augment import ops
 from jdd.checkpoint import Checkpoints
 
@@ -40,7 +41,6 @@ LABELS = np.repeat(np.arange(2, dtype=np.int32), (7, 5))
 FLOATS = jnp.zeros((2, 8, 8, 1))
 METADATA = Metadata("dsa", "toy", ("cat", "dog"), 1, "normalised", (0.5,), (0.25,))
 QUICK = evaluate.EvaluationProtocol("quick", epochs=1)
-LOOPS = methods.Loops(4, 2, 1)
 MATRIX = jnp.eye(2)
 
 
@@ -48,17 +48,20 @@ MATRIX = jnp.eye(2)
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     """What is right, so that each case can be wrong in one point; some of it in a folder."""
     folder = tmp_path_factory.mktemp("toy")
-    distilled = DistilledSet(np.zeros((2, 8, 8, 1), np.float32), np.arange(2), METADATA)
+    images = np.zeros((2, 8, 8, 1), np.float32)
+    distilled = DistilledSet.from_images(images, np.arange(2), METADATA)
     distilled.save(folder / "set.safetensors")
     checkpoints = Checkpoints(folder / "checkpoints")
     checkpoints.save(1, {"x": jnp.ones(2)}, {"ipc": 1})
     split = data.Split(IMAGES, LABELS)
     model = nn.convnet(2, (8, 8, 1), width=4, depth=1)
+    three = data.class_table(data.Split(IMAGES, LABELS * 2), 3, (0.5,), (0.25,))
     return Toy(
         split=split,
         dataset=datasets.Dataset("toy", split, split, ("cat", "dog"), (0.5,), (0.25,)),
         table=data.class_table(split, 2, (0.5,), (0.25,)),
-        three=data.class_table(data.Split(IMAGES, LABELS * 2), 3, (0.5,), (0.25,)),
+        three=three,
+        real=data.Data(data.class_table(split, 2, (0.5,), (0.25,))),
         model=model,
         variables=model.init(KEY),
         distilled=distilled,
@@ -92,11 +95,13 @@ def damaged(toy: Toy, change: Callable[[bytes], bytes]) -> DistilledSet:
 def distilled(
     toy: Toy, images: Any = None, labels: Any = None, tensors: Any = None, **metadata: Any
 ) -> DistilledSet:
-    return DistilledSet(
+    changed = dataclasses.replace(METADATA, **metadata)
+    if tensors is not None:
+        return DistilledSet(dict(toy.distilled.stored) | tensors, toy.distilled.labels, changed)
+    return DistilledSet.from_images(
         toy.distilled.images if images is None else images,
         toy.distilled.labels if labels is None else labels,
-        dataclasses.replace(METADATA, **metadata),
-        tensors or {},
+        changed,
     )
 
 
@@ -105,35 +110,44 @@ def evaluated(toy: Toy, images: Any = FLOATS, labels: Any = (0, 1), **options: A
     return evaluate.evaluate(KEY, images=images, labels=jnp.asarray(labels), **given)
 
 
-def trained(toy: Toy, images: Any = FLOATS, labels: Any = (0, 1), epochs: Any = 1, **recipe: Any):
+def trained(toy: Toy, images: Any = FLOATS, labels: Any = (0, 1), epochs: Any = 1, **sgd: Any):
     return training.train_epochs(
         KEY,
         toy.model,
-        toy.variables,
+        training.TrainingState.begin(toy.variables, training.SGD()),
         images,
         jnp.asarray(labels),
-        training.SGDRecipe(**recipe),
+        training.SGD(**sgd),
         epochs=epochs,
     )
 
 
+def linear(weights: Any, images: Any) -> Any:
+    return images.reshape(len(images), -1) @ weights
+
+
+def begun(toy: Toy, recipe: methods.Recipe, *, model: Any = None, table: Any = None) -> Any:
+    """The first state of a run."""
+    method = methods.build(recipe, model or toy.model)
+    return method.init(KEY, toy.real if table is None else data.Data(table))
+
+
 def stepped(toy: Toy, objective: matching.Stage) -> Any:
-    method = methods.network_matching(
-        "own",
-        model=toy.model,
-        objective=objective,
-        synthetic=synthetic.pixels,
-        start=lambda key, table: synthetic.noise(key, table, 1),
-        optimizer=optax.sgd(0.1),
-        loops=methods.Loops(1, 1, 0),
-    )
-    return jax.eval_shape(method.step, method.init(KEY, toy.table), toy.table)
+    recipe = dataclasses.replace(methods.dm(1), name="own", objective=objective)
+    method = methods.build(recipe, toy.model)
+    return jax.eval_shape(method.step, method.init(KEY, toy.real), toy.real)
 
 
 def matched(toy: Toy, stage: matching.Stage, synthetic_side: Any, real_side: Any) -> Any:
-    apply, params = toy.model.frozen(toy.variables)
-    context = matching.Context(apply, params, KEY)
+    network, params = toy.model.network(toy.variables)
+    context = matching.Context(network, params, KEY)
     return matching.value_of(stage, matching.Pair(synthetic_side, real_side), context)
+
+
+def blind(toy: Toy, stage: matching.Stage) -> Any:
+    """With a network that returns logits alone."""
+    context = matching.Context(linear, jnp.ones((64, 2)), KEY)
+    return matching.value_of(stage, matching.Pair(stacked(2), stacked(2)), context)
 
 
 def stacked(classes: int, n: int = 1) -> matching.Batch:
@@ -185,10 +199,6 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         lambda t: augment.dsa(KEY, IMAGES, "color", siamese=True),
         ["floats", "uint8"],
     ),
-    "dsa on oblong images": (
-        lambda t: augment.dsa(KEY, FLOATS[:, :6], "crop_rotate", siamese=False),
-        ["square", "(2, 6, 8, 1)"],
-    ),
     "dsa by an unknown op": (
         lambda t: augment.dsa(KEY, FLOATS, "crop_rotat", siamese=True),
         ["'rotat'", "did you mean 'rotate'?"],
@@ -200,10 +210,6 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
     "dc's augmentation on bytes": (
         lambda t: augment.dc_augment(KEY, IMAGES),
         ["floats", "uint8"],
-    ),
-    "dc's augmentation on oblong images": (
-        lambda t: augment.dc_augment(KEY, FLOATS[:, :, :6]),
-        ["square", "(2, 8, 6, 1)"],
     ),
     "dc's augmentation by an op of dsa": (
         lambda t: augment.dc_augment(KEY, FLOATS, "crop_flip"),
@@ -337,7 +343,7 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         ["smallest class (5)", "6"],
     ),
     "images without classes": (
-        lambda t: synthetic.pixels.init(FLOATS),
+        lambda t: synthetic.pixels.init(KEY, FLOATS),
         ["[C, ipc, H, W, channels]", "(2, 8, 8, 1)"],
     ),
     # training
@@ -352,107 +358,137 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
     "minibatches of nothing": (lambda t: trained(t, batch_size=0), ["batch_size", "at least 1"]),
     "fewer epochs than none": (lambda t: trained(t, epochs=-1), ["epochs", "at least 0", "-1"]),
     # methods
-    "no image per class": (
-        lambda t: methods.dsa(t.model, 0, loops=methods.Loops(1, 1, 0)),
-        ["ipc must be at least 1, got 0"],
-    ),
+    "no image per class": (lambda t: methods.dsa(0), ["ipc must be at least 1, got 0"]),
     "a negative rate of the images": (
-        lambda t: methods.dc(t.model, 1, learning_rate=-0.1),
+        lambda t: methods.sgd(-0.1),
         ["learning_rate must be above 0", "-0.1"],
     ),
-    "a rate that is nan": (
-        lambda t: methods.dsa(t.model, 1, learning_rate=NAN),
-        ["learning_rate", "nan"],
-    ),
+    "a rate that is nan": (lambda t: methods.adam(NAN), ["learning_rate", "nan"]),
     "a rate that is text": (
-        lambda t: methods.dsa(t.model, 1, learning_rate="0.1"),  # type: ignore[arg-type]
+        lambda t: methods.sgd("0.1"),  # type: ignore[arg-type]
         ["learning_rate", "'0.1'"],
     ),
     "a negative momentum": (
-        lambda t: methods.dc(t.model, 1, momentum=-0.5),
+        lambda t: methods.sgd(0.1, -0.5),
         ["momentum must be at least 0", "-0.5"],
     ),
+    "a momentum of 1": (lambda t: methods.sgd(0.1, 1), ["momentum", "below 1"]),
     "a method by an unknown strategy": (
-        lambda t: methods.dsa(t.model, 1, strategy="flop"),
+        lambda t: methods.dsa(1, strategy="flop"),
         ["'flop'", "did you mean"],
     ),
     "half a network": (
-        lambda t: methods.dc(t.model, 1, loops=methods.Loops(0.5, 1, 0)),  # type: ignore[arg-type]
-        ["loops.networks", "whole number", "0.5"],
+        lambda t: dataclasses.replace(methods.dc(1), networks=0.5),
+        ["networks", "whole number", "0.5"],
     ),
-    "no real image": (lambda t: methods.dc(t.model, 1, real_batch=0), ["real_batch", "at least 1"]),
-    "loops for half an image": (lambda t: methods.dc_loops(1.5), ["ipc", "whole number"]),  # type: ignore[arg-type]
+    "no update": (
+        lambda t: dataclasses.replace(methods.dc(1), updates=0),
+        ["updates must be at least 1, got 0"],
+    ),
+    "fewer epochs between updates than none": (
+        lambda t: methods.on_synthetic(-1),
+        ["epochs must be at least 0, got -1"],
+    ),
+    "no real image": (lambda t: data.uniform(0), ["n must be at least 1, got 0"]),
+    "loops for half an image": (
+        lambda t: methods.dc(1.5),  # type: ignore[arg-type]
+        ["ipc", "whole number", "1.5"],
+    ),
+    "a choice of another kind": (
+        lambda t: dataclasses.replace(methods.dc(1), sampler=methods.never()),
+        ["sampler must be of kind Sampler", "never()"],
+    ),
+    "an objective that is a function": (
+        lambda t: dataclasses.replace(methods.dc(1), objective=losses.squared_error),
+        ["objective must be of kind Stage", "function"],
+    ),
+    "a recipe that is no JSON": (lambda t: methods.Recipe.from_json("{"), ["not JSON"]),
+    "a recipe of tomorrow": (
+        lambda t: methods.Recipe.from_json({"version": 9}),
+        ["version 9", "reads version 1"],
+    ),
+    "a recipe with an unnamed stage": (
+        lambda t: dataclasses.replace(
+            methods.dc(1), objective=matching.stateless(lambda value, context: value)
+        ).to_json(),
+        ["the recipe cannot be saved: objective", "@jdd.register"],
+    ),
+    "a table in place of data": (
+        lambda t: methods.build(methods.dc(1), t.model).init(KEY, t.table),
+        ["data must be a jdd.data.Data(table)", "ClassTable"],
+    ),
     "a table of other classes": (
-        lambda t: methods.dc(t.model, 1).init(KEY, t.three),
+        lambda t: begun(t, methods.dc(1), table=t.three),
         ["2 classes", "the real set has 3 classes"],
     ),
     "a table of other images": (
-        lambda t: methods.dc(nn.convnet(2, (8, 8, 3), width=4, depth=1), 1).init(KEY, t.table),
+        lambda t: begun(t, methods.dc(1), model=nn.convnet(2, (8, 8, 3), width=4, depth=1)),
         ["(8, 8, 3)", "(8, 8, 1)"],
     ),
     "a table with an empty class": (
-        lambda t: methods.dc(nn.convnet(3, (8, 8, 1), width=4, depth=1), 1).init(KEY, t.three),
+        lambda t: begun(
+            t, methods.dc(1), model=nn.convnet(3, (8, 8, 1), width=4, depth=1), table=t.three
+        ),
         ["every class needs real images"],
     ),
     "a warm-up of more networks than there are": (
-        lambda t: methods.dcc(t.model, 1, loops=LOOPS, warm_up=methods.WarmUp(5, 1)),
-        ["warm-up networks", "0 and the 4", "got 5"],
+        lambda t: methods.dcc(1, networks=4, warm_up_networks=5),
+        ["warm_up_networks", "0 to the 4", "got 5"],
     ),
     "a warm-up of more updates than there are": (
-        lambda t: methods.dsac(t.model, 1, loops=LOOPS, warm_up=methods.WarmUp(1, 3)),
-        ["warm-up updates", "0 and the 2", "got 3"],
+        lambda t: methods.dsac(1, updates=2, warm_up_updates=3),
+        ["warm_up_updates", "0 to the 2", "got 3"],
     ),
     "a warm-up of negative networks": (
-        lambda t: methods.dcc(t.model, 1, loops=LOOPS, warm_up=methods.WarmUp(-1, 1)),
-        ["warm-up networks", "between 0", "got -1"],
+        lambda t: methods.dcc(1, warm_up_networks=-1),
+        ["warm_up_networks", "from 0", "got -1"],
     ),
     "a warm-up of negative updates": (
-        lambda t: methods.dsac(t.model, 1, loops=LOOPS, warm_up=methods.WarmUp(1, -1)),
-        ["warm-up updates", "between 0", "got -1"],
+        lambda t: methods.dsac(1, warm_up_updates=-1),
+        ["warm_up_updates", "from 0", "got -1"],
+    ),
+    "a warm-up of half a network": (
+        lambda t: methods.dcc(1, warm_up_networks=0.5),  # type: ignore[arg-type]
+        ["networks", "whole number", "0.5"],
     ),
     "dsac by an unknown strategy": (
-        lambda t: methods.dsac(t.model, 1, strategy="crop_flop"),
+        lambda t: methods.dsac(1, strategy="crop_flop"),
         ["'flop'", "did you mean 'flip'?"],
     ),
     "dm by an unknown strategy": (
-        lambda t: methods.dm(t.model, 1, strategy="colour"),
+        lambda t: methods.dm(1, strategy="colour"),
         ["did you mean 'color'?"],
     ),
-    "dm with no network per update": (
-        lambda t: methods.dm(t.model, 1, networks_per_update=0),
+    "no network per update": (
+        lambda t: dataclasses.replace(methods.dm(1), networks_per_update=0),
         ["networks_per_update", "at least 1", "0"],
     ),
-    "dm with half a network per update": (
-        lambda t: methods.dm(t.model, 1, networks_per_update=1.5),  # type: ignore[arg-type]
+    "half a network per update": (
+        lambda t: dataclasses.replace(methods.dm(1), networks_per_update=1.5),
         ["networks_per_update", "whole number", "1.5"],
     ),
-    "dm without features": (
-        lambda t: matched(t, methods.dm_objective(), stacked(2), stacked(2)),
-        ["looks inside the network", "Context(..., features=...)"],
+    "several networks that would be trained": (
+        lambda t: methods.build(
+            dataclasses.replace(methods.dc(10), networks_per_update=3), t.model
+        ),
+        ["networks_per_update above 1 needs updates of 1", "3 and 10"],
     ),
-    "dm of all classes at once without features": (
-        lambda t: matched(t, methods.dm_joint_objective(), stacked(2), stacked(2)),
-        ["looks inside the network", "Context(..., features=...)"],
+    "embeddings of a network without": (
+        lambda t: blind(t, methods.class_embeddings()),
+        ["needs the embedding", "returns logits alone", "Output(logits, taps, embedding)"],
     ),
-    "dcc with a negative rate": (
-        lambda t: methods.dcc(t.model, 1, learning_rate=-0.1),
-        ["learning_rate", "above 0"],
+    "embeddings of all classes at once of a network without": (
+        lambda t: blind(t, matching.joint_embeddings()),
+        ["needs the embedding", "returns logits alone"],
     ),
-    "dsac with a momentum of 1": (
-        lambda t: methods.dsac(t.model, 1, momentum=1),
-        ["momentum", "below 1"],
+    "features of a network without": (
+        lambda t: blind(t, methods.layer_features()),
+        ["needs the embedding", "returns logits alone"],
     ),
-    "dm without images": (
-        lambda t: methods.dm(t.model, 0, loops=methods.Loops(1, 1, 0)),
-        ["ipc must be at least 1"],
-    ),
-    "dcc with half a network of warm-up": (
-        lambda t: methods.dcc(t.model, 1, warm_up=methods.WarmUp(0.5, 1)),  # type: ignore[arg-type]
-        ["warm-up networks", "whole number"],
-    ),
-    "cafe without features": (
-        lambda t: matched(t, methods.cafe_objective(), stacked(2), stacked(2)),
-        ["looks inside the network", "Context(..., features=...)"],
+    "dm without images": (lambda t: methods.dm(0), ["ipc must be at least 1"]),
+    "more images than the smallest class has, in a run": (
+        lambda t: begun(t, methods.dm(6)),
+        ["smallest class (5)", "got 6"],
     ),
     "feature_alignment of other layers": (
         lambda t: losses.feature_alignment([jnp.ones((2, 1, 3))], [jnp.ones((2, 1, 4))], [1.0]),
@@ -489,61 +525,96 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         ["weights must be (3,)", "(2,)"],
     ),
     "cafe with weights of another network": (
-        lambda t: methods.cafe(t.model, 1, layer_weights=[1.0] * 9),
-        ["layer_weights must be", "got 9"],
+        lambda t: stepped(t, methods.layer_features([1.0] * 9)),
+        ["one weight for each layer", "9 weights"],
     ),
     "cafe with a window above both caps": (
-        lambda t: methods.query_rule(window=9, max_updates=8, max_epochs=7),
+        lambda t: begun(
+            t,
+            dataclasses.replace(
+                methods.cafe(1), updates=8, motion=methods.by_queries(window=9, max_epochs=7)
+            ),
+        ),
         ["window must be at most 8", "got 9"],
     ),
     "cafe with negative weights": (
-        lambda t: methods.cafe_objective(layer_weights=[1.0, -1.0]),
+        lambda t: methods.layer_features([1.0, -1.0]),
         ["at least 0", "-1.0"],
     ),
     "cafe with a threshold of 1": (
-        lambda t: methods.query_rule(outer=1.0),
+        lambda t: methods.by_queries(outer=1.0),
         ["outer threshold", "between 0 and 1"],
     ),
     "cafe with a cap of 0": (
-        lambda t: methods.query_rule(max_epochs=0),
+        lambda t: methods.by_queries(max_epochs=0),
         ["max_epochs", "at least 1"],
     ),
     "cafe with a threshold that is above 1 for so few images": (
-        lambda t: methods.query_rule(query=20, inner=0.5).check(2),
-        ["inner threshold of 0.5", "2.83 for the 40"],
+        lambda t: begun(t, methods.cafe(1, query=5, inner=0.5)),
+        ["inner threshold of 0.5", "5.66 for the 10"],
     ),
     "cafe with more steps than can be counted": (
-        lambda t: methods.original_query_rule(max_updates=10**12),
-        ["networks times max_updates", "2147483647"],
+        lambda t: begun(t, methods.cafe(1, max_epochs=10**12)),
+        ["max_epochs times updates", "2147483647"],
     ),
     "cafe with a query larger than a class": (
-        lambda t: methods.cafe(t.model, 1).init(KEY, t.table),
-        ["asks for 128 real images per class"],
+        lambda t: begun(t, methods.cafe(1, query=128)),
+        ["query must be at most 5", "got 128"],
     ),
     "cafe with weights that are not finite": (
-        lambda t: methods.cafe_objective(discrimination_weight=float("nan")),
+        lambda t: methods.layer_features(discrimination_weight=float("nan")),
         ["finite", "nan"],
     ),
     "cafe without layers": (
-        lambda t: methods.cafe_objective(layer_weights=()),
+        lambda t: methods.layer_features(()),
         ["layer_weights", "none"],
     ),
     "cafe with fewer query images than synthetic ones": (
-        lambda t: methods.cafe(t.model, 3, rule=methods.query_rule(query=2)).init(KEY, t.table),
-        ["a query has 2 real images", "3 synthetic"],
+        lambda t: begun(t, methods.cafe(3, query=2)),
+        ["query must be at least the 3 synthetic images", "got 2"],
     ),
     "dcc of sides with different classes": (
-        lambda t: matched(t, methods.dcc_objective(), stacked(2), stacked(3)),
+        lambda t: matched(t, methods.collective_gradients(), stacked(2), stacked(3)),
         ["2 classes", "3"],
     ),
     "an objective that is no number": (
         lambda t: stepped(t, matching.per_class(matching.gradients())),
         ["objective of own must end in a scalar"],
     ),
-    "dispatches of nothing": (lambda t: methods.advance(methods.dc(t.model, 1), 0), ["at least 1"]),
+    "an augmentation that cannot be siamese": (
+        lambda t: matching.value_of(
+            methods.class_gradients(),
+            matching.Pair(stacked(2), stacked(2)),
+            matching.Context(
+                linear, jnp.ones((64, 2)), KEY, augment=augment.dc_augmentation("crop")
+            ),
+        ),
+        ["dc_augmentation('crop') cannot be siamese"],
+    ),
+    "dispatches of nothing": (
+        lambda t: methods.advance(methods.build(methods.dc(1), t.model), 0),
+        ["at least 1"],
+    ),
     "more steps than a dispatch takes": (
-        lambda t: methods.advance(methods.dc(t.model, 1), 2)(None, t.table, np.int64(3)),  # type: ignore[arg-type]
+        lambda t: methods.advance(methods.build(methods.dc(1), t.model), 2)(
+            None,  # type: ignore[arg-type]
+            t.real,
+            np.int64(3),  # type: ignore[arg-type]
+        ),
         ["0 to 2 steps", "3"],
+    ),
+    # choices
+    "an unknown choice": (
+        lambda t: jdd.choice.parse("unifrm(3)"),
+        ["unknown choice 'unifrm'", "did you mean 'uniform'?"],
+    ),
+    "a choice with an unknown argument": (
+        lambda t: jdd.choice.parse("uniform(m=3)"),
+        ["uniform has no argument 'm'", "allowed: n"],
+    ),
+    "an expression that would run code": (
+        lambda t: jdd.choice.parse("__import__('os').system('true')"),
+        ["cannot read", "must be a number, a text or NAME(...)"],
     ),
     # evaluate
     "labels out of range": (lambda t: evaluated(t, labels=[0, 2]), ["from 0 to 2", "0 to 1"]),
@@ -612,20 +683,34 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         ["momentum", "below 1"],
     ),
     "a protocol by an unknown op": (
-        lambda t: evaluate.EvaluationProtocol("x", epochs=1, augmentation="rotat"),
+        lambda t: evaluate.dsa_protocol("rotat"),
         ["did you mean 'rotate'?"],
     ),
-    "a protocol by an unknown augmenter": (
-        lambda t: evaluate.EvaluationProtocol("x", epochs=1, augmenter="das"),
-        ["did you mean 'dsa'?"],
+    "a protocol by a text in place of an augmentation": (
+        lambda t: evaluate.EvaluationProtocol("x", epochs=1, augment="dsa"),  # type: ignore[arg-type]
+        ["augment must be an Augmentation", "'dsa'"],
+    ),
+    "a protocol by an unknown augmentation": (
+        lambda t: evaluate.EvaluationProtocol.from_json(
+            QUICK.to_json() | {"augment": {"choice": "das_augmentation"}}
+        ),
+        ["did you mean 'dsa_augmentation'?"],
     ),
     "accuracy of no image at a time": (
         lambda t: evaluate.accuracy(t.model, t.variables, t.table, micro_batch=0),
         ["micro_batch", "at least 1"],
     ),
     "a baseline above the smallest class": (
-        lambda t: evaluate.random_real(KEY, t.table, 6),
+        lambda t: baselines.real_set(KEY, synthetic.from_real(), t.model, t.table, 6),
         ["smallest class (5)", "6"],
+    ),
+    "a coreset above the smallest class": (
+        lambda t: baselines.real_set(KEY, baselines.from_herding(1), t.model, t.table, 6),
+        ["smallest class (5)", "6"],
+    ),
+    "a coreset by a network without training": (
+        lambda t: baselines.from_k_centre(0),
+        ["epochs must be at least 1, got 0"],
     ),
     # artefact
     "a set with pixels that are nan": (
@@ -649,7 +734,10 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         lambda t: distilled(t, space="normalized"),
         ["did you mean 'normalised'?"],
     ),
-    "a set with an augmentation without a name": (lambda t: Augmentation(""), ["empty"]),
+    "a set with a protocol without a name": (
+        lambda t: distilled(t, protocol={"name": 1}).metadata.evaluation_protocol(),
+        ["protocol: name is 1, not a string"],
+    ),
     "a set with a tensor of text": (
         lambda t: distilled(t, tensors={"bases": np.array(["a"])}),
         ["bases are <U1", "not numbers"],

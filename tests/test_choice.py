@@ -100,11 +100,9 @@ def test_values_differ_where_one_argument_does():
     # How an argument came plays no part.
     assert data.uniform() == data.uniform(n=256) == data.uniform(256)
     assert methods.layer_features([1.0]) == methods.layer_features((1.0,))
-    assert (
-        data.uniform(np.int64(8)) == data.uniform(8)
-        and str(data.uniform(np.int64(8))) == "uniform(8)"
-    )
-    assert methods.sgd(np.float32(0.5)).to_json() == methods.sgd(0.5).to_json()
+    eight, half = (np.int64(8), np.float32(0.5))
+    assert data.uniform(eight) == data.uniform(8) and str(data.uniform(eight)) == "uniform(8)"  # type: ignore[arg-type]
+    assert methods.sgd(half).to_json() == methods.sgd(0.5).to_json()  # type: ignore[arg-type]
 
 
 def test_describe_also_shows_defaults():
@@ -260,7 +258,11 @@ def test_names_of_the_user():
 
 
 UNREADABLE: dict[str, tuple[str, str]] = {
-    "unknown name": ("unifrm(3)", "unknown choice 'unifrm', did you mean 'uniform'? (allowed: "),
+    "unknown name": (
+        "unifrm(3)",
+        "unknown choice 'unifrm', did you mean 'uniform'? (allowed: uniform",
+    ),
+    "unknown name that resembles none": ("xyzzy", "unknown choice 'xyzzy' (allowed: "),
     "unknown name inside": ("chain(gradient)", "unknown choice 'gradient', did you mean"),
     "unknown argument": (
         "on_synthetic(5, learning_rat=0.1)",
@@ -350,6 +352,16 @@ def test_unreadable_json_is_one_clear_line(content, message):
     with pytest.raises(ValueError) as caught:
         from_json(content)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_is_answered_by_those_of_its_kind():
+    with pytest.raises(ValueError, match="did you mean 'on_real'") as caught:
+        parse("real")
+    assert (
+        "from_real" in str(caught.value)
+        and "from_herding" in str(caught.value)
+        and "uniform" not in str(caught.value)
+    )
 
 
 def test_every_registered_factory_has_a_line_of_help():

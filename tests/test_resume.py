@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,14 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jdd.cli.commands import Dc
-from jdd.cli.experiment import prepare
-from jdd.cli.run_directory import RunDirectory
 
+import jdd
+from jdd import data, methods
 from jdd.checkpoint import Checkpoints
 from jdd.cli import main
-from jdd.cli.options import DataOptions, LoopOptions, MatchOptions, NetworkOptions, ReportOptions
-from jdd.runs import loop
+from jdd.configuration import Configuration, DataChoice, EvaluationPlan
+from jdd.nn import network
+from jdd.runs import loop, prepare
+from jdd.runs.directory import RunDirectory
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 # Two updates per network, so that the network, which is trained in between, is a part of the state.
@@ -25,13 +27,18 @@ OPTIONS = (
     "--classes 0 1 --ipc 2 --width 4 --depth 1 --real-batch 8 --networks 5 --updates 2 "
     "--net-epochs 1 --eval-networks 2 --eval-epochs 1 --eval-every 3 --whole no --seed 5"
 ).split()
-COMMAND = Dc(
-    ipc=2,
-    data=DataOptions(classes=("0", "1")),
-    network=NetworkOptions(width=4, depth=1),
-    match=MatchOptions(networks=5, real_batch=8),
-    loop=LoopOptions(updates=2, net_epochs=1),
-    report=ReportOptions(eval_networks=2, eval_epochs=1, eval_every=3, whole="no"),
+CONFIGURATION = Configuration(
+    dataclasses.replace(
+        jdd.dc(2, data="digits"),
+        sampler=data.uniform(8),
+        motion=methods.on_synthetic(1),
+        networks=5,
+        updates=2,
+    ),
+    DataChoice("digits", classes=("0", "1")),
+    network("convnet", width=4, depth=1),
+    EvaluationPlan(networks=2, every=3, epochs=1, whole="no"),
+    seed=5,
 )
 
 
@@ -85,15 +92,15 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         loop.Pace, "next", lambda self, limit, next=loop.Pace.next: next(self, min(limit, 2))
     )
-    # Killed before the first checkpoint: the next start begins again.
+    # Ended before the first checkpoint: nothing stays that would block the next start.
     at(1, "loss", kill)
     with pytest.raises(Killed):
         distill(parts)
-    assert Checkpoints(parts / "checkpoints").latest() is None
+    assert not parts.exists()
     # A keypress: the dispatch ends, the state is saved, and the last line names the command to go on with.
     at(3, "loss", lambda: signal.raise_signal(signal.SIGINT))
     capsys.readouterr()
-    assert distill(parts, "--resume") == 130
+    assert distill(parts) == 130
     last = capsys.readouterr().err.splitlines()[-1]
     assert "stopped at update 3 of 10" in last and last.endswith(f"--out {parts} --resume")
     # Killed after a dispatch, before its checkpoint.
@@ -117,8 +124,11 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
 
     for name in ("set.safetensors", "set.json"):
         assert (parts / name).read_bytes() == (whole / name).read_bytes()
-    experiment = prepare(COMMAND)
-    state = experiment.method.init(jax.random.key(0), experiment.train)
+    experiment = prepare(CONFIGURATION)
+    assert json.loads((whole / "config.json").read_text())["configuration"]["recipe"] == (
+        experiment.configuration.recipe.record()
+    )
+    state = experiment.method.init(jax.random.key(0), experiment.data)
     for a, b in zip(leaves(parts, state), leaves(whole, state), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -131,19 +141,16 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
 
 
 def test_the_state_does_not_depend_on_the_dispatches():
-    from jdd import methods
-
-    experiment = prepare(COMMAND)
+    experiment = prepare(CONFIGURATION)
     program = methods.advance(experiment.method, 16)
 
     def run(*counts):
-        state = experiment.method.init(jax.random.key(1), experiment.train)
+        state = experiment.method.init(jax.random.key(1), experiment.data)
         losses = []
         for n in counts:
-            state, more = program(state, experiment.train, n)
+            state, more = program(state, experiment.data, n)
             losses += np.asarray(more)[:n].tolist()
-        images, _ = experiment.method.decode(state)
-        return np.asarray(images), losses
+        return np.asarray(experiment.method.decode(state).images), losses
 
     images, losses = run(7)
     for counts in ([1] * 7, [3, 4]):

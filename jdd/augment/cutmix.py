@@ -71,7 +71,7 @@ def mix_box(batch: Any, partner: Array, box: Box) -> Any:
             f"got {labels.dtype} {labels.shape}"
         )
     height, width = images.shape[1:3]
-    row, column = jnp.arange(height)[:, None, None], jnp.arange(width)[:, None]
+    row, column = jnp.arange(height)[:, None, None], jnp.arange(width)[None, :, None]
     inside = (row >= box.top) & (row < box.bottom) & (column >= box.left) & (column < box.right)
     replaced = (box.bottom - box.top) * (box.right - box.left) / (height * width)
     return batch._replace(

@@ -236,9 +236,10 @@ def option_of(entry: str, command: Distill) -> str:
     for option, place in SHORTCUTS.items():
         if place == (field, argument):
             return flag(option)
-    own = argument.rpartition(".")[2]
-    if own in method_options(PRESETS[command.method].recipe):
-        return flag(own)
+    # The protocol follows from the strategy, where a method has one.
+    last = "strategy" if field == "protocol" else argument.rpartition(".")[2]
+    if last in method_options(PRESETS[command.method].recipe):
+        return flag(last)
     known = ["ipc", *(field.name for field in dataclasses.fields(RecipeOptions))]
     return flag(field) if field in known else "METHOD"
 

@@ -16,13 +16,14 @@ import jax.numpy as jnp
 
 from jdd import baselines, nn
 from jdd import evaluate as evaluation
-from jdd.artefact import DistilledSet, versions
+from jdd.artefact import DistilledSet, Metadata, versions
+from jdd.artefact.decoding import unknown_choices
 from jdd.atomic_write import write_atomically
 from jdd.cli import report
 from jdd.cli.configure import chosen, network_flags, parsed
 from jdd.cli.errors import naming, print_warning, require, warnings_as_lines
 from jdd.cli.options import Evaluate
-from jdd.cli.places import new_file, set_file
+from jdd.cli.places import UNREGISTERED, new_file, set_file
 from jdd.configuration import DataChoice
 from jdd.data import ClassTable, class_table
 from jdd.datasets import Dataset, load_dataset
@@ -175,16 +176,13 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
         ("--sets", command.sets),
     ):
         require(value is None, flag, "goes with real images only: a distilled set has its own")
-    file = set_file(command.set, words=_WORDS)
     baseline = real_images(command.baseline, "--baseline")
+    file = set_file(command.set, words=_WORDS)
     with naming("SET"):
         distilled = DistilledSet.load(file)
         metadata = distilled.metadata
         for name in metadata.unknown_choices():
-            raise ValueError(
-                f"{file}: the set is decoded by {name!r}, which no imported module registers (JDD_IMPORT "
-                "names modules to import)"
-            )
+            raise ValueError(f"{file}: {UNREGISTERED.format(name)}")
         data = metadata.data_choice()
         network = metadata.network() or nn.network("convnet")
         eval_network = metadata.eval_network() or network
@@ -192,11 +190,8 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     if command.protocol is not None:
         protocol = named_protocol(command.protocol)
     else:
-        with naming("SET", "--protocol"):
-            protocol = metadata.evaluation_protocol()
-            if protocol is None:
-                known = ", ".join(evaluation.PROTOCOLS)
-                raise ValueError(f"the set has no evaluation protocol: choose one of {known}")
+        with naming("--protocol"):
+            protocol = _protocol_of(metadata)
     data = DataChoice(
         command.data or data.name,
         data.classes,
@@ -232,6 +227,17 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
         each = math.ceil(networks / sets)
         rows.append(_real_row(command, setting, baseline, distilled.ipc, sets, each))
     return setting, rows
+
+
+def _protocol_of(metadata: Metadata) -> evaluation.EvaluationProtocol:
+    """The protocol that a set holds; a ``ValueError`` where it has none that can be followed."""
+    known = f"choose one of {', '.join(evaluation.PROTOCOLS)}"
+    for name in unknown_choices(metadata.protocol):
+        raise ValueError(f"{UNREGISTERED.format(name)}, or {known}")
+    protocol = metadata.evaluation_protocol()
+    if protocol is None:
+        raise ValueError(f"the set has no evaluation protocol: {known}")
+    return protocol
 
 
 def _real_row(

@@ -11,26 +11,28 @@ from tyro.conf import Positional, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 
-def _numbers(read: Callable[[str], Any], kind: str) -> PrimitiveConstructorSpec[Any]:
-    """How a number is read, with a message for what is none."""
+def _read_by(kind: Callable[[str], Any], description: str = "") -> PrimitiveConstructorSpec[Any]:
+    """How one word becomes a value. (The parser's own would read the word None as no value.)"""
 
     def from_words(words: list[str]) -> Any:
         try:
-            return read(words[0])
+            return kind(words[0])
         except ValueError:
-            raise ValueError(f"must be {kind}, got {words[0]!r}") from None
+            raise ValueError(f"must be {description}, got {words[0]!r}") from None
 
     return PrimitiveConstructorSpec(
         nargs=1,
-        metavar="N",
+        metavar="VALUE",
         instance_from_str=from_words,
-        is_instance=lambda value: value is None or isinstance(value, int | float),
+        is_instance=lambda value: True,
         str_from_instance=lambda value: [str(value)],
     )
 
 
-WHOLE = _numbers(int, "a whole number")
-NUMBER = _numbers(float, "a number")
+WHOLE = _read_by(int, "a whole number")
+NUMBER = _read_by(float, "a number")
+TEXT = _read_by(str)
+PATH = _read_by(Path)
 
 
 def option(metavar: str, text: str, default: str = "") -> Any:
@@ -50,33 +52,41 @@ class RecipeOptions:
     """Choices that replace the method's, each written as a call: NAME or "NAME(ARGUMENT, NAME=VALUE)".
     `jdd methods` lists the names."""
 
-    synthetic: Annotated[str | None, choice("What is learned, and how it becomes images.")] = None
+    synthetic: Annotated[
+        str | None, TEXT, choice("What is learned, and how it becomes images.")
+    ] = None
     initial: Annotated[
         str | None,
+        TEXT,
         choice(
             "Where it starts: from_real, from_noise, from_herding, from_k_centre, from_set('FILE')."
         ),
     ] = None
-    sampler: Annotated[str | None, choice("Which real images are matched: uniform(256).")] = None
+    sampler: Annotated[str | None, TEXT, choice("Which real images are matched: uniform(256).")] = (
+        None
+    )
     augment: Annotated[
         str | None,
+        TEXT,
         choice("What both sides go through: no_augmentation, dsa_augmentation('color_crop')."),
     ] = None
     objective: Annotated[
-        str | None, choice("What must agree: class_gradients, class_embeddings.")
+        str | None, TEXT, choice("What must agree: class_gradients, class_embeddings.")
     ] = None
     motion: Annotated[
         str | None,
+        TEXT,
         choice("How the network moves between updates: never, on_synthetic(10), on_real(1000)."),
     ] = None
     optimizer: Annotated[
-        str | None, choice("Moves the synthetic set: sgd(0.1, momentum=0.5), adam(0.01).")
+        str | None, TEXT, choice("Moves the synthetic set: sgd(0.1, momentum=0.5), adam(0.01).")
     ] = None
     norm_policy: Annotated[
         str | None,
+        TEXT,
         choice("BatchNorm while matching: frozen_statistics(16), batch_statistics."),
     ] = None
-    decay: Annotated[str | None, choice("Of the optimiser's steps: halved_after.")] = None
+    decay: Annotated[str | None, TEXT, choice("Of the optimiser's steps: halved_after.")] = None
     networks: Annotated[
         int | None, WHOLE, option("K", "Fresh random networks.", "the method's; on digits fewer")
     ] = None
@@ -90,6 +100,7 @@ class RecipeOptions:
     ] = None
     over_classes: Annotated[
         str | None,
+        TEXT,
         option("HOW", "Classes one by one (map), at once (vmap), or k at a time (k).", "map"),
     ] = None
     learning_rate: Annotated[
@@ -122,7 +133,7 @@ class DataOptions:
         ),
     ] = "digits"
     data_dir: Annotated[
-        Path | None, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
+        Path | None, PATH, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
     ] = None
     classes: Annotated[
         tuple[str, ...],
@@ -154,6 +165,7 @@ class NetworkOptions:
     depth: Annotated[int | None, WHOLE, option("BLOCKS", "Of convnet.", "3")] = None
     norm: Annotated[
         str | None,
+        TEXT,
         option(
             "NAME",
             "instance, batch, layer, group or none; mlp and lenet have none.",
@@ -161,11 +173,13 @@ class NetworkOptions:
         ),
     ] = None
     activation: Annotated[
-        str | None, option("NAME", "relu, leaky_relu, sigmoid or swish, of convnet.", "relu")
+        str | None, TEXT, option("NAME", "relu, leaky_relu, sigmoid or swish, of convnet.", "relu")
     ] = None
-    pooling: Annotated[str | None, option("NAME", "avg, max or none, of convnet.", "avg")] = None
+    pooling: Annotated[str | None, TEXT, option("NAME", "avg, max or none, of convnet.", "avg")] = (
+        None
+    )
     downsampling: Annotated[
-        str | None, option("NAME", "stride or avg_pool, of resnet18.", "stride")
+        str | None, TEXT, option("NAME", "stride or avg_pool, of resnet18.", "stride")
     ] = None
 
 
@@ -190,6 +204,7 @@ class PlanOptions:
     ] = None
     eval_norm: Annotated[
         str | None,
+        TEXT,
         option(
             "NAME", "Norm of the evaluation networks.", "as --norm; without batch, as in the papers"
         ),
@@ -207,7 +222,7 @@ class RunOptions:
 
     seed: Annotated[int, WHOLE, option("INT", "Same seed, same set.")] = 0
     out: Annotated[
-        Path | None, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
+        Path | None, PATH, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
     ] = None
     resume: Annotated[bool, arg(help="Continue the run in the run directory, bit for bit.")] = False
     save_every: Annotated[float, NUMBER, option("MINUTES", "Between two checkpoints.")] = 10.0
@@ -219,14 +234,16 @@ class Repeat:
 
     config: Annotated[Path, option("FILE", "The config.json of a run, or its run directory.")]
     data: Annotated[
-        str | None, option("NAME", "Where its data set is now, with the same images.", "as it was")
+        str | None,
+        TEXT,
+        option("NAME", "Where its data set is now, with the same images.", "as it was"),
     ] = None
     data_dir: Annotated[
-        Path | None, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
+        Path | None, PATH, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
     ] = None
     seed: Annotated[int | None, WHOLE, option("INT", "Another seed.", "that of the run")] = None
     out: Annotated[
-        Path | None, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
+        Path | None, PATH, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
     ] = None
     resume: Annotated[bool, arg(help="Continue the run in the run directory, bit for bit.")] = False
     save_every: Annotated[float, NUMBER, option("MINUTES", "Between two checkpoints.")] = 10.0
@@ -248,10 +265,12 @@ class Evaluate:
         ),
     ]
     data: Annotated[
-        str | None, option("NAME", "Data set to test on.", "the set's; digits with real images")
+        str | None,
+        TEXT,
+        option("NAME", "Data set to test on.", "the set's; digits with real images"),
     ] = None
     data_dir: Annotated[
-        Path | None, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
+        Path | None, PATH, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
     ] = None
     classes: Annotated[
         tuple[str, ...], option("CLASS", "Only these classes, with real images.", "all")
@@ -269,6 +288,7 @@ class Evaluate:
     ] = None
     protocol: Annotated[
         str | None,
+        TEXT,
         option(
             "NAME",
             "How networks train; `jdd methods` lists them.",
@@ -291,6 +311,7 @@ class Evaluate:
     ] = "random"
     models: Annotated[
         str | None,
+        TEXT,
         option(
             "NAMES",
             "Networks separated by commas, as in convnet,mlp,resnet18, or pools of the papers: M (six "
@@ -302,14 +323,16 @@ class Evaluate:
     width: Annotated[int | None, WHOLE, option("CHANNELS", "Of convnet.", "the network's")] = None
     depth: Annotated[int | None, WHOLE, option("BLOCKS", "Of convnet.", "the network's")] = None
     norm: Annotated[
-        str | None, option("NAME", "Of all networks that have one.", "the network's")
+        str | None, TEXT, option("NAME", "Of all networks that have one.", "the network's")
     ] = None
-    activation: Annotated[str | None, option("NAME", "Of convnet.", "the network's")] = None
-    pooling: Annotated[str | None, option("NAME", "Of convnet.", "the network's")] = None
-    downsampling: Annotated[str | None, option("NAME", "Of resnet18.", "the network's")] = None
-    out: Annotated[Path | None, option("FILE", "Write the result to this JSON file.", "none")] = (
+    activation: Annotated[str | None, TEXT, option("NAME", "Of convnet.", "the network's")] = None
+    pooling: Annotated[str | None, TEXT, option("NAME", "Of convnet.", "the network's")] = None
+    downsampling: Annotated[str | None, TEXT, option("NAME", "Of resnet18.", "the network's")] = (
         None
     )
+    out: Annotated[
+        Path | None, PATH, option("FILE", "Write the result to this JSON file.", "none")
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -319,7 +342,9 @@ class Show:
     set: Annotated[
         Positional[Path], arg(metavar="SET", help="A .safetensors file, or a run directory.")
     ]
-    out: Annotated[Path | None, option("FILE", "The picture to write.", "SET with .png")] = None
+    out: Annotated[Path | None, PATH, option("FILE", "The picture to write.", "SET with .png")] = (
+        None
+    )
     overwrite: Annotated[bool, arg(help="Replace the picture if it exists.")] = False
 
 

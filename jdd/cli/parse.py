@@ -45,9 +45,10 @@ JDD_IMPORT names Python modules to import first, separated by commas: your own m
 # Arguments of a preset that are options of every method.
 _SHARED = ("ipc", "data", "architecture", "networks", "updates")
 _METAVARS = {"int": "N", "float": "X", "str": "TEXT"}
-_NUMBERS: dict[Any, Any] = {
+_READ_BY: dict[Any, Any] = {
     **dict.fromkeys((int, int | None), options.WHOLE),
     **dict.fromkeys((float, float | None), options.NUMBER),
+    **dict.fromkeys((str, str | None), options.TEXT),
 }
 # Narrower than this, help does not fit and tyro's layout does not end.
 _NARROWEST = 40
@@ -159,8 +160,8 @@ def _distill_record(recipe: Any) -> type:
         metavar = _METAVARS.get(getattr(_first_type(kind), "__name__", ""))
         default = "none" if parameter.default in (None, ()) else ""
         conf = options.option(metavar, text, default) if metavar else options.arg(help=text)
-        number = _NUMBERS.get(kind)
-        annotated = Annotated[kind, conf] if number is None else Annotated[kind, number, conf]
+        read_by = _READ_BY.get(kind)
+        annotated = Annotated[kind, conf] if read_by is None else Annotated[kind, read_by, conf]
         fields.append((name, annotated, dataclasses.field(default=parameter.default)))
     own = dataclasses.make_dataclass("MethodOptions", fields, frozen=True)
     own.__doc__ = "Options of this method."

@@ -10,6 +10,10 @@ from jdd.cli.errors import naming, require
 from jdd.runs.directory import SET
 from jdd.validation import did_you_mean
 
+UNREGISTERED = (
+    "the choice {!r} of the set is registered by no imported module: name yours in JDD_IMPORT"
+)
+
 
 def set_file(path: str | Path, *, words: Sequence[str] = ()) -> Path:
     """The file of a distilled set, which may be given by its run directory.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from jdd.artefact import DistilledSet
 from jdd.cli import report
 from jdd.cli.configure import factories_of, flag
 from jdd.cli.errors import naming, require
 from jdd.cli.options import Show
-from jdd.cli.places import new_file, set_file
+from jdd.cli.places import UNREGISTERED, new_file, set_file
 from jdd.runs.directory import SET
 
 
@@ -20,18 +22,32 @@ def show(command: Show) -> None:
     file = set_file(command.set)
     with naming("SET"):
         distilled = DistilledSet.load(file)
-    drawn = file.parent / "grid.png"
-    picture = command.out or (drawn if file.name == SET else file.with_suffix(".png"))
-    # A run directory has its picture already.
-    is_drawn = command.out is None and picture == drawn and drawn.is_file()
-    if not is_drawn or command.overwrite:
+    unknown = distilled.metadata.unknown_choices()
+    if not unknown:
+        picture = str(_drawn(distilled, file, command))
+    else:
+        picture = f"not drawn: {UNREGISTERED.format(unknown[0])}"
+        require(command.out is None, "SET", picture)
+    report.facts(report.console(), {**distilled.describe(), "picture": picture})
+
+
+def _drawn(distilled: DistilledSet, file: Path, command: Show) -> Path:
+    """The picture of a set, which is drawn unless a run has drawn it.
+
+    Raises:
+      UsageError: if it exists already, or is no PNG.
+    """
+    of_run = file.parent / "grid.png"
+    picture = command.out or (of_run if file.name == SET else file.with_suffix(".png"))
+    is_there = command.out is None and picture == of_run and of_run.is_file()
+    if not is_there or command.overwrite:
         require(picture.suffix == ".png", "--out", f"the picture must end in .png, got {picture}")
         picture = new_file(picture, "--out", overwrite=command.overwrite)
         # matplotlib takes a second to import.
         from jdd.runs import draw
 
         draw.grid_of_set(distilled, picture)
-    report.facts(report.console(), {**distilled.describe(), "picture": str(picture)})
+    return picture
 
 
 def methods() -> None:

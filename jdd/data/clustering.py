@@ -128,7 +128,7 @@ def nearest_points(
     """
     # A common offset would cost digits: distances are differences of squares.
     offset = _mean(points, valid)
-    points, centroids = points - offset, centroids - offset
+    points, centroids = points - offset[None], centroids - offset[None]
     norms = jnp.where(valid, jnp.sum(points**2, axis=1), jnp.inf)
 
     def nearest(centroid: Array) -> Array:
@@ -182,7 +182,7 @@ def plus_plus_points(key: Array, points: Array, valid: Array, k: int) -> Array:
         chosen, squared, free = carry
         logits = jnp.where(free, jnp.log(jnp.maximum(squared, tiny)), -jnp.inf)
         row = jax.random.categorical(jax.random.fold_in(key, i), logits).astype(jnp.int32)
-        squared = jnp.minimum(squared, jnp.sum((points - points[row]) ** 2, axis=1))
+        squared = jnp.minimum(squared, jnp.sum((points - points[row][None]) ** 2, axis=1))
         return chosen.at[i].set(row), squared, free.at[row].set(False)
 
     # Equal distances: the first row is uniform.
@@ -320,7 +320,7 @@ def original_k_means() -> Clustering:
 def _centred_lloyd(points: Array, valid: Array, start: Array, steps: int) -> Array:
     """`lloyd`, with the mean of all points as the origin: distances are differences of squares."""
     offset = _mean(points, valid)
-    return lloyd(points - offset, valid, start - offset, steps=steps) + offset
+    return lloyd(points - offset[None], valid, start - offset[None], steps=steps) + offset[None]
 
 
 def _mean(points: Array, valid: Array) -> Array:

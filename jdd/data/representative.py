@@ -160,7 +160,7 @@ def boundary(
 
     def choose(key: Array, points: Array, valid: Array) -> Array:
         del key
-        squared = jnp.sum((points - _mean(points, valid)) ** 2, axis=1)
+        squared = jnp.sum((points - _mean(points, valid)[None]) ** 2, axis=1)
         return lax.top_k(jnp.where(valid, squared, -1.0), n)[1].astype(jnp.int32)
 
     return _sampler(choose, n, 1, every, pool, features, normalise, chunk)

@@ -66,6 +66,8 @@ class EvaluationProtocol:
     restart_momentum: bool = True
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be a text, got {self.name!r}")
         if not isinstance(self.augment, Augmentation):
             raise ValueError(f"augment must be an Augmentation, got {self.augment!r}")
         for field in ("epochs", "batch_size"):
@@ -224,7 +226,7 @@ def _from_version_2(content: Mapping[str, Any]) -> EvaluationProtocol:
         **{name: content[name] for name in (*_NUMBERS, *_FALLS)},
         batch_norm=None if inner is None else EvaluationProtocol.from_json(inner),
     )
-    _refuse_differences(protocol.to_json(), content)
+    _refuse_differences("the protocol", protocol.to_json(), content)
     return protocol
 
 
@@ -242,20 +244,30 @@ def _from_version_1(content: Mapping[str, Any]) -> EvaluationProtocol:
     numbers = {n: content[n] for n in _NUMBERS}
     known = PROTOCOLS.get(name)
     protocol = EvaluationProtocol(name, content["epochs"], augment, **numbers)
-    decay = content["decay"]
-    wanted = {"after": protocol.epochs // 2 + 2, "factor": 0.1, "momentum_starts_anew": True}
-    if decay != wanted or content["trained_epochs"] != protocol.epochs + 1:
-        raise ValueError(f"the protocol {name} has decay {decay}, this jdd has {wanted}")
+    ours = {
+        "version": 1,
+        **{entry: content[entry] for entry in ("name", "epochs", "augmentation", "augmenter")},
+        **numbers,
+        "trained_epochs": protocol.epochs + 1,
+        "decay": {
+            "after": protocol.epochs // 2 + 2,
+            "factor": 0.1,
+            "momentum_starts_anew": True,
+        },
+    }
+    for entry in ours.keys() - content.keys() - {"version"}:
+        raise KeyError(entry)
+    _refuse_differences(f"the protocol {name}", ours, content)
     if known is not None and dataclasses.replace(known, batch_norm=None) == protocol:
         return known
     return protocol
 
 
-def _refuse_differences(ours: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+def _refuse_differences(protocol: str, ours: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     for name, value in content.items():
         if name not in ours or ours[name] != value:
             raise ValueError(
-                f"the protocol has {name} {value!r}, this jdd has {ours.get(name, 'no such entry')!r}"
+                f"{protocol} has {name} {value!r}, this jdd has {ours.get(name, 'no such entry')!r}"
             )
 
 

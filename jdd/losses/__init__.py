@@ -1,4 +1,4 @@
-"""Pure maths: arrays and pytrees in, one number out. No config, no state, no model."""
+"""Losses: pure functions of arrays and pytrees, without configuration, state or model."""
 
 from jdd.losses.characteristic import characteristic_function as characteristic_function
 from jdd.losses.distance import absolute_error as absolute_error

@@ -17,15 +17,15 @@ def layerwise_cosine(syn: PyTree, real: PyTree, *, eps: float = 1e-6) -> Array:
     .. math:: \sum_{\text{leaf}} \sum_i
         \Big(1 - \frac{\langle a_i, b_i\rangle}{\|a_i\|\,\|b_i\| + \epsilon}\Big)
 
-    where :math:`a_i`, :math:`b_i` hold everything that leads to output unit i, which is the *last*
-    axis of a leaf (kernels HWIO, dense kernels (in, out), layer-norm scales [H, W, C]). Leaves of
-    rank 0 and 1 (biases, norm scales) are skipped. A row that is zero on either side adds exactly 1;
-    its norm has derivative 0 there, so no NaN arises. Computed in float32 at least.
+    A row :math:`a_i` holds the weights of output unit i, which is the *last* axis of a leaf (kernels
+    HWIO, dense kernels (in, out), layer-norm scales [H, W, C]). Leaves of rank 0 and 1 (biases, norm
+    scales) are skipped. A row that is zero on either side adds exactly 1, and the derivative of its norm
+    is taken as 0, which avoids NaN. Computed in float32 at least.
 
     Args:
       syn: pytree of gradients of the synthetic batch.
       real: pytree of gradients of the real batch, same structure and shapes.
-      eps: added to the product of the norms. Not cosmetic: it decides what tiny rows weigh.
+      eps: added to the product of the norms; the smaller it is, the more do rows of tiny norm count.
 
     Returns:
       A scalar between 0 and twice the number of rows.
@@ -33,7 +33,8 @@ def layerwise_cosine(syn: PyTree, real: PyTree, *, eps: float = 1e-6) -> Array:
     Raises:
       ValueError: if the two pytrees differ in structure or shapes.
 
-    Reference: Zhao, Mopuri, Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021.
+    Reference: Zhao, Mopuri, Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021,
+    https://arxiv.org/abs/2006.05929.
 
     >>> import jax.numpy as jnp
     >>> a = {"kernel": jnp.array([[1.0, 0.0], [0.0, 1.0]]), "bias": jnp.ones(2)}
@@ -52,11 +53,11 @@ def layerwise_cosine(syn: PyTree, real: PyTree, *, eps: float = 1e-6) -> Array:
 
 
 def flat_cosine(syn: PyTree, real: PyTree, *, eps: float = 1e-6) -> Array:
-    r"""One minus the cosine of the two pytrees, each taken as one long vector (DC's "cos").
+    r"""One minus the cosine of two pytrees, each flattened to one vector (DC's "cos").
 
     .. math:: 1 - \frac{\langle a, b\rangle}{\|a\|\,\|b\| + \epsilon}
 
-    Every leaf counts, biases and norm scales included. A pytree of zeros gives 1, without NaN.
+    Every leaf counts, biases and norm scales included. A pytree of zeros gives 1.
 
     Args:
       syn: pytree of arrays.
@@ -69,7 +70,7 @@ def flat_cosine(syn: PyTree, real: PyTree, *, eps: float = 1e-6) -> Array:
     Raises:
       ValueError: if the two pytrees differ in structure or shapes.
 
-    Reference: the option "cos" of DC's code (ICLR 2021).
+    Reference: the option "cos" in the code of DC, https://arxiv.org/abs/2006.05929.
 
     >>> import jax.numpy as jnp
     >>> print(f"{flat_cosine([jnp.ones(2)], [jnp.array([1.0, -1.0])]):.3f}")
@@ -94,7 +95,7 @@ def squared_error(syn: PyTree, real: PyTree) -> Array:
     Raises:
       ValueError: if the two pytrees differ in structure or shapes.
 
-    Reference: the option "mse" of DC's code (ICLR 2021).
+    Reference: the option "mse" in the code of DC, https://arxiv.org/abs/2006.05929.
 
     >>> import jax.numpy as jnp
     >>> print(squared_error({"w": jnp.ones(3)}, {"w": jnp.zeros(3)}))
@@ -117,7 +118,7 @@ def absolute_error(syn: PyTree, real: PyTree) -> Array:
       ValueError: if the two pytrees differ in structure or shapes.
 
     Reference: Kim et al., "Dataset Condensation via Efficient Synthetic-Data Parameterization"
-    (IDC), ICML 2022.
+    (IDC), ICML 2022, https://arxiv.org/abs/2205.14959.
 
     >>> import jax.numpy as jnp
     >>> print(absolute_error({"w": jnp.ones(3)}, {"w": -jnp.ones(3)}))

@@ -1,4 +1,4 @@
-"""Classification losses against hard or soft labels."""
+"""Classification losses for hard or soft labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
       labels: integers ``[n]``, or probabilities ``[n, K]``.
 
     Returns:
-      ``[n]``, in nats: not reduced, so that the caller decides what a mean is.
+      ``[n]``, in nats: one value per sample, neither summed nor averaged.
 
     Raises:
-      ValueError: if the shapes do not fit together, or hard labels are no integers.
+      ValueError: if the shapes are others, or hard labels are not integers.
 
     >>> import jax.numpy as jnp
     >>> print(cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(3))
@@ -36,5 +36,5 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     log_p = jax.nn.log_softmax(logits)
     if labels.ndim == 2:
         return -jnp.sum(labels * log_p, -1)
-    # A one-hot product instead of a gather: its derivative is no scatter.
+    # A one-hot product, because the derivative of a gather is a scatter.
     return -jnp.sum(jax.nn.one_hot(labels, logits.shape[1], dtype=log_p.dtype) * log_p, -1)

@@ -77,7 +77,8 @@ def build(recipe: Recipe, model: Model) -> Method:
 
 
 def _init(recipe: Recipe, model: Model, single: Model, key: Array, data: Data) -> State:
-    table = _checked_table(model, data)
+    """The first state; ``single`` is the network of which ``model`` stacks several, or the same."""
+    table = _checked_table(single, data)
     initial_key, network_key, objective_key, run_key = jax.random.split(key, 4)
     synthetic = recipe.synthetic
     # Copies: the state is donated to each dispatch, the table is not.

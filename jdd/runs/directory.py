@@ -199,8 +199,8 @@ def read_config(path: Path) -> tuple[dict[str, Any], Configuration]:
     unknown = unknown_choices(config["configuration"])
     if unknown:
         raise FolderError(
-            f"cannot read {file}: it has the choice {unknown[0]!r}, which no imported module registers "
-            "(JDD_IMPORT names modules to import)"
+            f"cannot read {file}: its choice {unknown[0]!r} is registered by no imported module (JDD_IMPORT "
+            "names modules to import)"
         )
     try:
         return config, Configuration.from_record(config["configuration"])

@@ -43,7 +43,7 @@ def outputs(x: Array, y: Array) -> dict[str, Array]:
             out, back = jax.vjp(lambda x: getattr(ops, name)(x, **arguments, **size), x)  # noqa: B023
             made[f"{name} {form}"], made[f"{name} {form} gradient"] = out, back(y)[0]
     keys = jax.random.split(jax.random.key(0), 12)
-    for function in (dsa, dsa_all):
+    for name, function in {"dsa": dsa, "dsa_all": dsa_all}.items():
         for siamese in (True, False):
 
             def draw(key: Array, f=function, siamese: bool = siamese) -> Array:
@@ -51,7 +51,7 @@ def outputs(x: Array, y: Array) -> dict[str, Array]:
 
             count = len(keys) if function is dsa else 2
             form = "shared" if siamese else "per image"
-            made[f"{function.__name__} {form}"] = jax.lax.map(draw, keys[:count])
+            made[f"{name} {form}"] = jax.lax.map(draw, keys[:count])
     for strategy in ("crop", "scale", "rotate", "crop_scale_rotate_noise"):
 
         def augment(key: Array, strategy: str = strategy) -> Array:

@@ -8,23 +8,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jdd.evaluate.baselines import all_images
 
-from jdd.data import Split, class_table, take
-from jdd.evaluate import (
+from jdd.baselines import (
     CORESET_EPOCHS,
     SELECTIONS,
     WHOLE_SET,
-    EvaluationProtocol,
-    accuracy,
     coreset_images,
-    coreset_real,
-    real_sets,
+    evaluate_real_sets,
+    from_herding,
+    from_k_centre,
+    real_set,
     select_images,
     train_on_all,
+    whole_set,
 )
+from jdd.data import Split, class_table, take
+from jdd.evaluate import EvaluationProtocol, accuracy
 from jdd.nn import convnet
-from jdd.training import train_epochs
+from jdd.training import TrainingState, train_epochs
 
 MODEL = convnet(3, (8, 8, 1), width=4, depth=1, norm="none")
 COUNTS = [7, 11, 5]
@@ -55,12 +56,13 @@ def test_the_network_is_trained_on_all_images(table):
     found = train_on_all(key, MODEL, table)
     start, training = jax.random.split(key)
     variables = MODEL.init(start)
-    images, labels = all_images(table)
-    assert labels.tolist() == np.repeat(range(3), COUNTS).tolist()
+    batch, sgd = whole_set(table), WHOLE_SET.sgd
+    assert batch.labels.tolist() == np.repeat(range(3), COUNTS).tolist()
+    state = TrainingState.begin(variables, sgd)
     expected, _ = train_epochs(
-        training, MODEL, variables, images, labels, WHOLE_SET.recipe, epochs=CORESET_EPOCHS
+        training, MODEL, state, batch.images, batch.labels, sgd, epochs=CORESET_EPOCHS
     )
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected.variables), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     longer = train_on_all(key, MODEL, table, epochs=60)
     assert accuracy(MODEL, longer, table) > 0.9
@@ -73,22 +75,27 @@ def test_the_key_decides(table):
     one, same, other = (coreset_images(jax.random.key(k), table, 3, **chosen) for k in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert one.shape == (3, 3, 8, 8, 1) and not np.array_equal(one, other)
-    images, labels = coreset_real(jax.random.key(1), table, 3, **chosen)
-    np.testing.assert_array_equal(images, one.reshape(9, 8, 8, 1))
-    assert labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    batch = real_set(jax.random.key(1), from_herding(2), MODEL, table, 3)
+    np.testing.assert_array_equal(batch.images, one.reshape(9, 8, 8, 1))
+    assert batch.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_networks_on_chosen_sets(table):
-    drawn = []
+    """Each set has a network of its own that chooses."""
+    usual, drawn = from_k_centre(1), []
 
-    def draw(key):
+    def images(key, *rest):
         drawn.append(key)
-        return coreset_real(key, table, 1, select=SELECTIONS["k-centre"], model=MODEL, epochs=1)
+        return usual.images(key, *rest)
 
+    spying = dataclasses.replace(usual, images=images)
     protocol = EvaluationProtocol("quick", epochs=2)
-    found = real_sets(jax.random.key(0), MODEL, draw, table, protocol, sets=2, num_networks=1)
+    found = evaluate_real_sets(
+        jax.random.key(0), spying, MODEL, table, table, 1, protocol, sets=2, num_networks=1
+    )
     assert found.accuracies.shape == (2,) and found.protocol is protocol
     assert len(drawn) == 2 and (drawn[0] != drawn[1])
+    assert len(np.unique(np.asarray([jax.random.key_data(key) for key in drawn]), axis=0)) == 2
 
 
 def test_a_network_that_diverged_has_chosen_nothing(table):
@@ -99,11 +106,15 @@ def test_a_network_that_diverged_has_chosen_nothing(table):
     broken = dataclasses.replace(MODEL, forward=forward, name="broken network")
     chosen = {"select": SELECTIONS["herding"], "model": broken, "epochs": 1}
     assert jnp.isnan(coreset_images(jax.random.key(0), table, 1, **chosen)).all()
-    with pytest.raises(ValueError, match=r"broken network .* diverged in 1 epochs"):
-        coreset_real(jax.random.key(0), table, 1, **chosen)
+    message = r"from_herding\(1\): the broken network that chooses images diverged"
+    with pytest.raises(ValueError, match=message):
+        real_set(jax.random.key(0), from_herding(1), broken, table, 1)
 
 
 @pytest.mark.parametrize("ipc", [0, 6])
 def test_refuses(table, ipc):
     with pytest.raises(ValueError, match=rf"between 1 and the smallest class \(5\), got {ipc}"):
         select_images(SELECTIONS["herding"], MODEL, MODEL.init(jax.random.key(0)), table, ipc)
+    for make in (from_herding, from_k_centre):
+        with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+            make(0)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdd.synthetic import herding, k_centre
+from jdd.baselines import herding, k_centre
 
 
 def plain_herding(features: np.ndarray, n: int) -> list[int]:

@@ -100,8 +100,8 @@ def save_digits(file: Path, classes: tuple[str, ...] = ("0", "1")) -> Path:
     """Two classes of the digits as a user's archive."""
     digits = load_dataset("digits", classes=classes)
     train, test = digits.train, digits.test
-    arrays = {"x_train": train.images, "y_train": train.labels}
-    np.savez(file, **arrays, x_test=test.images, y_test=test.labels)
+    x, y = train.images, train.labels
+    np.savez(file, x_train=x, y_train=y, x_test=test.images, y_test=test.labels)
     return file
 
 

@@ -27,7 +27,7 @@ def test_a_run_reports_its_schedule_and_continues_where_it_stopped(cli, tmp_path
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     outcome = cli("distill", "cafe", *TINY, "--out", whole)
     assert outcome.code == 0, outcome.err
-    assert "by_queries(outer=0.04, inner=0.03, window=2, query=8, max_epochs=2)" in outcome.out
+    assert "by_queries(window=2, query=8, max_epochs=2)" in outcome.out
     assert "4 networks x at most 3 updates" in outcome.out
     assert "step 12/12: loss" in outcome.err
     assert "updates mean" in outcome.out and "share of networks capped" in outcome.out

@@ -25,10 +25,13 @@ def test_a_run_saves_stored_images_and_decodes_their_tiles(cli, tmp_path):
     assert distilled.images.shape == (24, 8, 8, 1)
     np.testing.assert_array_equal(distilled.labels, np.repeat(np.arange(3), 8))
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["recipe"]["synthetic"] == {"choice": "multi_formation", "factor": 2}
-    again = cli("evaluate", tmp_path / "run", "--networks", 1, "--eval-epochs", 1, "--random", "no")
+    assert config["configuration"]["recipe"]["synthetic"] == {
+        "choice": "multi_formation",
+        "factor": 2,
+    }
+    again = cli("evaluate", tmp_path / "run", "--networks", 1, "--eval-epochs", 1)
     assert again.code == 0, again.err
-    assert "idc-no-flip, 1 epochs" in again.out
+    assert "idc-no-flip, 1 epochs" in again.out and "distilled images" in again.out
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
-from jdd.cli.parse import explain
+from jdd.cli import main, parse
+from jdd.methods import CHOICES, PRESETS
 
 MISTAKES = [
     ("distil", ["'distil'", "did you mean 'distill'?", "evaluate"]),
-    ("distill", ["dsa", "dc"]),
+    ("distill", ["a method is missing", "dsa", "dc"]),
+    ("distill --ipc 3", ["a method is missing", "dsa"]),
     ("distill dsaa", ["'dsaa'", "did you mean 'dsa'?"]),
-    ("distill dsa --ipc x", ["not a whole number: 'x'", "--ipc"]),
-    ("distill dsa --learning-rate fast", ["not a number: 'fast'", "--learning-rate"]),
-    ("distill dsa --ipcc 3", ["--ipcc", "did you mean --ipc?"]),
+    ("distill dsa --ipc x", ["--ipc: must be a whole number, got 'x'"]),
+    ("distill dsa --learning-rate fast", ["--learning-rate: must be a number, got 'fast'"]),
+    ("distill dsa --ipcc 3", ["Unrecognized options: --ipcc", "--ipc N"]),
     ("distill dsa --whole maybe", ["'maybe'", "'auto'", "--whole"]),
     ("distill dsa --data", ["--data"]),
     ("distill dc --strategy color", ["--strategy"]),
-    ("show", ["jdd show needs SET"]),
+    ("distill dcc --warm-up-networks 1.5", ["--warm-up-networks: must be a whole number"]),
+    ("distill cafe --layer-weights a", ["--layer-weights", "'a'"]),
+    ("distill --config", ["--config", "jdd distill --config FILE --help"]),
+    ("show", ["Missing from jdd show: SET"]),
     ("show one two", ["two"]),
     ("evaluate x --baseline best", ["'best'", "--baseline"]),
+    ("methods all", ["all"]),
 ]
 
 
@@ -36,57 +44,75 @@ def test_a_mistake_is_one_line(cli, refused, arguments, words):
     [
         (
             "distill dm --distance squared-error",
-            "jdd distill dm has no option --distance: see jdd distill dm --help",
+            "Unrecognized options: --distance, squared-error (jdd distill dm --help)",
         ),
         (
             "distill dm --ipc 2 --warm-up-networks 1",
-            "jdd distill dm has no option --warm-up-networks: see jdd distill dm --help",
+            "Unrecognized options: --warm-up-networks, 1 (jdd distill dm --help)",
         ),
-        ("distill dsa --distanc x", "unknown option --distanc, did you mean --distance?"),
-        ("distill dm --distanc x --ipcc 3", "unknown option --distanc, did you mean --distance?"),
         (
-            "distill dcc --warm-up-networks 1.5",
-            "not a whole number: '1.5' (option --warm-up-networks)",
+            "distill cafe --rule corect",
+            "invalid choice 'corect' for argument '--rule'. Expected one of ('corrected', 'original'). "
+            "(jdd distill cafe --help)",
         ),
-        ("distill dc --learning-rate 0,1", "not a number: '0,1' (option --learning-rate)"),
+        (
+            "distill dc --learning-rate 0,1",
+            "Error parsing --learning-rate: must be a number, got '0,1' (jdd distill dc --help)",
+        ),
     ],
 )
-def test_a_mistake_in_our_words(cli, refused, arguments, line):
-    outcome = cli(*arguments.split())
-    assert refused(outcome) and outcome.err == f"jdd: error: {line}\n", outcome
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_parsers_message_in_one_line_without_its_box(
+    capsys, monkeypatch, encoding, arguments, line
+):
+    """Where the output has no Unicode, the parser draws its box with hyphens."""
+    boxes, plain = [], parse._plain
 
+    def recorded(text):
+        boxes.append(text)
+        return plain(text)
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_the_hint_is_of_the_option_it_stands_beside(order):
-    """The parser lists its hints in the order of a set, which the hash seed decides."""
-    hints = [
-        "│ Arguments similar to --ipcc:   │\n│     --ipc N   │\n",
-        "│ Arguments similar to --distanc:   │\n│     --distance NAME   │\n",
-    ][::order]
-    rule = f"│ {'─' * 20} │\n"
-    title = (
-        f"╭─ Unrecognized options {'─' * 8}╮\n│ Unrecognized options: --distanc, x, --ipcc, 3 │\n"
-    )
-    text = title + rule + rule.join(hints) + f"╰{'─' * 20}╯\n"
-    assert explain(text) == "unknown option --distanc, did you mean --distance?"
+    monkeypatch.setattr(parse, "_plain", recorded)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    assert main(arguments.split()) == 2
+    assert capsys.readouterr().err == f"jdd: error: {line}\n"
+    (box,) = boxes
+    assert ("╭" in box) == (encoding == "utf-8") and "For full" in box
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", ["distill", "evaluate", "show", "methods", "JAX_COMPILATION_CACHE_DIR"]),
+        ("", ["distill", "evaluate", "show", "methods", "JAX_COMPILATION_CACHE_DIR", "JDD_IMPORT"]),
         ("--help", ["jdd distill dsa"]),
-        ("distill --help", ["dsa", "dc"]),
+        ("-h", ["jdd distill dsa"]),
+        ("distill --help", ["dsa", "dc", "--config FILE"]),
         ("distill dsa --help", ["--strategy", "--resume", "--ipc", "Siamese"]),
-        ("distill dc --help", ["--init", "(default: noise)"]),
+        ("distill dc --help", ["--initial", "--distance"]),
+        ("distill dm --help", [f"--{name.replace('_', '-')} CALL" for name in CHOICES]),
+        ("distill dcc --help", ["--warm-up-networks N", "class-wise matching; None for a"]),
+        ("distill cafe --help", ["--outer X", "(default: 0.04)", "{corrected,original}"]),
+        ("distill --config FILE --help", ["--data-dir", "--seed", "--out", "--resume"]),
         ("evaluate --help", ["--protocol", "random"]),
         ("show --help", ["--out"]),
+        ("methods --help", ["usage: jdd methods"]),
     ],
 )
 def test_help(cli, arguments, words):
     outcome = cli(*arguments.split())
     assert outcome.code == 0 and not outcome.err
     assert all(word in outcome.out for word in words)
+
+
+@pytest.mark.parametrize("method", PRESETS)
+def test_the_help_of_every_method_has_its_options(cli, method):
+    outcome = cli("distill", method, "--help")
+    assert outcome.code == 0 and f"usage: jdd distill {method}" in outcome.out
+    assert "None" not in outcome.out.partition("recipe options")[0].replace("None for", "")
+
+
+def test_version(cli):
+    assert cli("--version") == (0, f"jdd {version('jdd')}\n", "")
 
 
 def test_help_does_not_wait_for_jax():

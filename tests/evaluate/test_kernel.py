@@ -15,7 +15,11 @@ from jdd.nn import convnet, loop_safe_conv, winograd_conv
 @pytest.mark.parametrize("conv", [loop_safe_conv, winograd_conv])
 def test_equals_the_dense_jacobian(conv):
     model = convnet(3, (8, 8, 1), width=8, depth=1, conv=conv)
-    apply, params = model.frozen(model.init(jax.random.key(0)))
+    network, params = model.network(model.init(jax.random.key(0)))
+
+    def apply(params, images):
+        return network(params, images).logits
+
     probe = jax.random.normal(jax.random.key(1), (5, 8, 8, 1))
     kernel = jax.jit(lambda p, x: empirical_ntk(apply, p, x))(params, probe)
     jacobian = jax.jacrev(lambda p: apply(p, probe))(params)
@@ -44,8 +48,7 @@ def test_contrastive_signal_of_a_network():
     labels = jnp.tile(jnp.arange(3)[:, None], (1, 4))
     images = [jax.random.normal(k, (3, 4, 8, 8, 1)) for k in keys[:2]]
     model = convnet(3, (8, 8, 1), width=4, depth=1)
-    apply, params = model.frozen(model.init(keys[2]))
-    context = matching.Context(apply, params, keys[2])
+    context = matching.Context(*model.network(model.init(keys[2])), keys[2])
     pair = matching.Pair(*(matching.Batch(x, labels) for x in images))
     syn, real = matching.value_of(matching.per_class(matching.gradients()), pair, context)
     got = contrastive_signal(syn, real)

@@ -16,6 +16,8 @@ from jdd.methods import PRESETS, Advance, Method, Recipe
 from jdd.nn import Model, convnet
 
 CLASSES, SHAPE = 3, (8, 8, 1)
+# The presets that run here; later ones have files of their own.
+PAPERS = ("dc", "dsa", "dcc", "dsac", "dm", "cafe", "cafe-fixed")
 # Two ops of the six compile in half the time.
 OPTIONS: dict[str, dict[str, Any]] = {
     "dsa": {"strategy": "crop_cutout"},

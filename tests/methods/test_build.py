@@ -12,14 +12,24 @@ import numpy as np
 import optax
 import pytest
 
-from jdd import augment, matching, methods, synthetic
+from jdd import augment, baselines, matching, methods, synthetic
 from jdd.data import Batch, Data, Draw, Split, class_table, draw_indices, take, uniform
 from jdd.matching import Context, Pair, value_of
-from jdd.methods import PRESETS, advance, class_gradients, never, on_synthetic
-from tests.methods.small_runs import build, data, program, run, same, small, small_model, step
+from jdd.methods import advance, class_gradients, never, on_synthetic
+from tests.methods.small_runs import (
+    PAPERS,
+    build,
+    data,
+    program,
+    run,
+    same,
+    small,
+    small_model,
+    step,
+)
 
 # CAFE's own motion has its own tests, test_query_motion.py.
-FIXED = [name for name in PRESETS if name != "cafe"]
+FIXED = [name for name in PAPERS if name != "cafe"]
 ONE_UPDATE = small("dc", networks=4, updates=1, motion=on_synthetic(0))
 
 
@@ -42,7 +52,8 @@ def test_dispatches_of_any_length_give_the_same_bits_and_one_compilation():
     whole, losses = run(recipe)
     advancing = program(recipe)
     state, parts = build(recipe).init(jax.random.key(0), data()), []
-    for n in (1, 3, np.int64(4)):
+    counts: tuple[Any, ...] = (1, 3, np.int64(4))
+    for n in counts:
         state, part = advancing(state, data(), n)
         parts += list(part[:n])
     assert same(whole, state)
@@ -227,6 +238,15 @@ def test_the_loss_of_several_networks_is_their_mean(name):
 def three(key: jax.Array) -> jax.Array:
     """The keys of three stacked networks."""
     return jax.random.split(key, 3)
+
+
+def test_initial_images_of_several_networks_are_chosen_by_one():
+    changes = {"updates": 1, "motion": never(), "initial": baselines.from_herding(1)}
+    one, three = (
+        methods.build(small("dm", **changes, networks_per_update=k), small_model()) for k in (1, 3)
+    )
+    states = [method.init(jax.random.key(0), data()) for method in (one, three)]
+    assert same(states[0].synthetic, states[1].synthetic)
 
 
 @pytest.mark.parametrize(

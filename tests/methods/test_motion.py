@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ def net_of(motion, key=0):
 
 
 def round_of(update=0, images=None):
-    batch = None if images is None else images
+    batch: Any = images
     return Round(
         small_model(),
         data().table,
@@ -104,10 +105,10 @@ def test_the_augmentation_of_a_motion_comes_before_that_of_the_recipe():
 def test_three_steps_and_five_on_real_images_are_eight():
     sgd, table = SGD(0.02, 0.9, 5e-4, batch_size=28), data().table  # 3 steps in an epoch
 
-    @jax.jit
-    def train(state, place, steps):
+    def some_steps(state, place, steps):
         return train_on_table(small_model(), state, place, table, sgd, steps=steps)
 
+    train: Any = jax.jit(some_steps)
     state = TrainingState.begin(small_model().init(jax.random.key(0)), sgd)
     start = state, Place.begin(jax.random.key(1), table)
     whole = train(*start, 8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +99,7 @@ def play(monkeypatch, rule, accuracies, max_updates):
     assert motion.is_done is not None
     is_done = motion.is_done
     zeros = {"params": {}, "updates": jnp.int32(0), "epochs": jnp.int32(0)}
-    model = type("Scripted", (), {"init": staticmethod(lambda key: zeros)})
+    model: Any = type("Scripted", (), {"init": staticmethod(lambda key: zeros)})
 
     def update(net):
         """What the loop does: an update of the set, then the motion."""

@@ -60,9 +60,8 @@ def test_equal_calls_make_equal_recipes(name):
 
 
 def test_numbers_of_numpy_are_numbers():
-    recipe = dataclasses.replace(
-        jdd.dm(np.int64(2)), networks=np.int32(7), sampler=data.uniform(np.int64(9))
-    )
+    two, nine = np.int64(2), np.int64(9)
+    recipe = dataclasses.replace(jdd.dm(two), networks=np.int32(7), sampler=data.uniform(nine))  # type: ignore[arg-type]
     usual = dataclasses.replace(jdd.dm(2), networks=7, sampler=data.uniform(9))
     assert recipe == usual and str(recipe) == str(usual)
     assert Recipe.from_json(recipe.to_json()) == usual

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -230,10 +231,10 @@ def test_with_and_without_a_restart_differ():
 
 
 def test_another_rate_or_milestone_compiles_nothing():
-    @jax.jit
-    def run(rate, milestone):
+    def trajectory(rate, milestone):
         return weights_of(SGD(rate, 0.9, 0.1, milestones=(milestone,)), 5)[1]
 
+    run: Any = jax.jit(trajectory)
     for rate, milestone in ((0.5, 2), (0.05, 3), (0.2, 9)):
         got = run(jnp.float32(rate), jnp.int32(milestone))
         want = by_hand(5, rate=rate, milestones=(milestone,))
@@ -244,12 +245,12 @@ def test_another_rate_or_milestone_compiles_nothing():
 def test_a_traced_number_of_epochs_compiles_nothing():
     sgd = SGD(0.5, 0.9, 0.1)
 
-    @jax.jit
-    def run(epochs):
+    def last(epochs):
         state = TrainingState.begin(WEIGHTS, sgd)
         args = jax.random.key(0), linear(), state, IMAGES, LABELS, sgd
         return train_epochs(*args, epochs=epochs)[0].variables["params"]["w"]
 
+    run: Any = jax.jit(last)
     for epochs in (1, 4):
         want = by_hand(epochs, rate=0.5)[-1]
         np.testing.assert_allclose(run(jnp.int32(epochs)), want, rtol=2e-5, atol=1e-6)
