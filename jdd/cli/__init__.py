@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = parse(arguments)
         if command is not None:
             _run(command, arguments)
+        sys.stdout.flush()  # a closed pipe is an error here, and not when Python ends
     except UsageError as error:
         return _fail(2, error)
     except RunError as error:

@@ -29,6 +29,7 @@ SHORTCUTS: Mapping[str, tuple[str, str]] = {
     "real_batch": ("sampler", "n"),
     "net_epochs": ("motion", "epochs"),
 }
+_CHOICES = (*CHOICES, *SHORTCUTS)
 NETWORK_OPTIONS = tuple(
     field.name for field in dataclasses.fields(NetworkOptions) if field.name != "model"
 )
@@ -43,7 +44,11 @@ def configuration(command: Distill) -> Configuration:
       UsageError: one line that names the option.
     """
     network = matched_network(command.network)
-    recipe = edited(preset(command, network), command.recipe)
+    own = inspect.signature(PRESETS[command.method].recipe).parameters
+    options = dataclasses.replace(
+        command.recipe, **{name: None for name in SHORTCUTS if name in own}
+    )
+    recipe = edited(preset(command, network), options)
     _require_effect(recipe, command.recipe)
     with naming("--seed"):
         configuration = Configuration(
@@ -67,9 +72,10 @@ def preset(command: Distill, network: nn.Network) -> Recipe:
     make = PRESETS[command.method].recipe
     arguments: dict[str, Any] = dict(command.method_options)
     # Some methods depend on the length of the run (the warm-up of DCC).
-    for name in ("networks", "updates"):
-        if name in inspect.signature(make).parameters:
-            arguments[name] = getattr(command.recipe, name)
+    for field in dataclasses.fields(command.recipe):
+        value = getattr(command.recipe, field.name)
+        if value is not None and field.name in inspect.signature(make).parameters:
+            arguments[field.name] = value
     flags = ["--ipc", *map(flag, arguments)]
     with naming(*flags, usual=[each for each in command.given if each in flags]):
         return make(
@@ -207,10 +213,14 @@ def data_flags(command: Distill) -> list[str]:
 
 
 def recipe_flags(command: Distill) -> list[str]:
-    """The flags of the choices: of the recipe, and of the method alone."""
+    """The flags of the recipe."""
     names = [field.name for field in dataclasses.fields(command.recipe)]
-    names += list(method_options(PRESETS[command.method].recipe))
-    return [flag(name) for name in dict.fromkeys(["ipc", *names])]
+    return [*choice_flags(command), "--ipc", *(flag(n) for n in names if n not in _CHOICES)]
+
+
+def choice_flags(command: Distill) -> list[str]:
+    """The flags of the choices of the recipe, and of what they are made of."""
+    return [flag(n) for n in (*_CHOICES, *method_options(PRESETS[command.method].recipe))]
 
 
 def option_of(entry: str, command: Distill) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jdd.cli import report
 from jdd.cli.configure import (
+    choice_flags,
     configuration,
     data_flags,
     network_flags,
@@ -107,8 +108,8 @@ def _naming_prepared(command: Distill) -> Iterator[None]:
     the command, because a message about choices that do not fit has the names of many.
     """
     recipe, network = recipe_flags(command), network_flags(command.network)
-    given = [each for each in command.given if each in recipe]
-    usual = given or [each for each in command.given if each in network]
+    sets = [choice_flags(command), recipe, network]
+    usual = next(filter(None, ([f for f in command.given if f in flags] for flags in sets)), [])
     try:
         with naming_first("METHOD", *data_flags(command), *recipe, *network):
             yield

@@ -43,7 +43,10 @@ JDD_IMPORT names Python modules to import first, separated by commas: your own m
 """
 
 # Arguments of a preset that are options of every method.
-_SHARED = ("ipc", "data", "architecture", "networks", "updates")
+_SHARED = (
+    *("ipc", "data", "architecture"),
+    *(field.name for field in dataclasses.fields(options.RecipeOptions)),
+)
 _METAVARS = {"int": "N", "float": "X", "str": "TEXT"}
 _READ_BY: dict[Any, Any] = {
     **dict.fromkeys((int, int | None), options.WHOLE),

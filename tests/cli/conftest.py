@@ -16,6 +16,9 @@ import pytest
 from jdd.cli import main
 from jdd.datasets import load_dataset
 
+# A module there registers a method, which is meant for processes of their own.
+collect_ignore = ["extensions"]
+
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 TINY = (
     "--classes 0 1 --width 4 --depth 1 --real-batch 8 --networks 3 --eval-networks 2 --eval-epochs 2"

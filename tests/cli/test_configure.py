@@ -345,41 +345,56 @@ REPLACEMENTS: dict[str, tuple[str, Choice]] = {
 FAST = f"--networks 2 --updates 2 {TWO}"
 
 
+# Each replacement is in one of these.
+TOGETHER = [
+    ("synthetic", "sampler", "optimizer"),
+    ("synthetic of variants", "sampler of one's own", "motion on real images"),
+    ("augment", "objective", "motion", "norm_policy"),
+    ("augment by none", "objective of gradients", "motion on synthetic images", "decay"),
+    ("objective of two", "initial", "norm_policy of fewer", "motion by queries"),
+    ("objective of features", "optimizer by group", "initial of chosen images"),
+]
+
+
 def every_pair() -> list[Any]:
-    """Each method with each replacement; those beyond one method for each replacement are slow."""
+    """Each method with each of `TOGETHER`; those beyond one method for each are slow."""
     return [
-        pytest.param(method, name, marks=[pytest.mark.slow] if (i + j) % len(PRESETS) else [])
+        pytest.param(method, names, marks=[pytest.mark.slow] if (i + j) % len(PRESETS) else [])
         for i, method in enumerate(PRESETS)
-        for j, name in enumerate(REPLACEMENTS)
+        for j, names in enumerate(TOGETHER)
     ]
 
 
-def replaced(method: str, name: str) -> tuple[Configuration, str, Choice]:
-    """A run of a method with a replacement, its field and its value."""
-    text, value = REPLACEMENTS[name]
-    field = name.split()[0]
+def replaced(method: str, *names: str) -> Configuration:
+    """A run of a method with replacements."""
     base = command(f"{method} {FAST} --norm batch")
-    options = dataclasses.replace(base.recipe, **{field: text})
-    return configuration(base._replace(recipe=options)), field, value
+    texts = {name.split()[0]: REPLACEMENTS[name][0] for name in names}
+    return configuration(base._replace(recipe=dataclasses.replace(base.recipe, **texts)))
 
 
 @pytest.mark.parametrize("method", PRESETS)
 def test_every_choice_can_be_replaced_in_every_method(method):
     """Nothing else of the recipe changes."""
-    usual = configured(f"{method} {FAST} --norm batch")
-    for name in REPLACEMENTS:
-        made, field, value = replaced(method, name)
+    usual = configured(f"{method} {FAST} --norm batch").recipe
+    for name, (_, value) in REPLACEMENTS.items():
+        field, made = name.split()[0], replaced(method, name)
         assert getattr(made.recipe, field) == value, name
-        before = {field: getattr(usual.recipe, field)}
-        assert dataclasses.replace(made.recipe, **before) == usual.recipe, name
+        before = {field: getattr(usual, field)}
+        assert dataclasses.replace(made.recipe, **before) == usual, name
         assert Configuration.from_record(made.record()) == made, name
 
 
-@pytest.mark.parametrize(("method", "name"), every_pair())
-def test_every_replacement_fits_every_method(method, name):
+@pytest.mark.parametrize(("method", "names"), every_pair())
+def test_every_replacement_fits_every_method(method, names):
     """The whole step is traced; nothing runs."""
-    made = replaced(method, name)[0]
+    made = replaced(method, *names)
     assert prepare(made).method.recipe == made.recipe
+
+
+@pytest.mark.parametrize("name", ["sampler of one's own", "objective of two"])
+def test_a_choice_is_replaced_by_an_option(name):
+    field, (text, value) = name.split()[0], REPLACEMENTS[name]
+    assert getattr(recipe_of(f"dm {FAST}", f"--{field}", text), field) == value
 
 
 def test_several_choices_at_once():
@@ -394,13 +409,14 @@ def test_several_choices_at_once():
 
 def test_every_choice_has_a_replacement():
     assert {name.split()[0] for name in REPLACEMENTS} == set(CHOICES)
+    assert sorted(name for names in TOGETHER for name in names) == sorted(REPLACEMENTS)
 
 
 REFUSED = [
     ("dc --augment dc_augmentation", "cannot be siamese", "--augment"),
     ("dm --objective per_class(siamese)", "must end in a scalar", "--objective"),
     ("dm --objective collective(gradients)", "must end in a scalar", "--objective"),
-    ("cafe --objective layer_features((1,))", "got 3 and 3 layers and 1 weights", "--objective"),
+    ("cafe --objective layer_features((1,))", "3 real layers and 1 weights", "--objective"),
     ("dc --optimizer by_group(tints=sgd(0.1))", "the groups tints, the parameters", "--optimizer"),
     ("dm --synthetic mosaic(3)", "multiple of 9 images whose sides", "--synthetic"),
     ("dc --motion by_queries(query=999)", "query must be at most", "--motion"),
