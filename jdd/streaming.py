@@ -96,7 +96,7 @@ def mapped_and_summed(
       The stacked pytree, and ``start`` plus the sum.
 
     >>> import jax.numpy as jnp
-    >>> kept, total = mapped_and_summed(lambda x: (2 * x, x**2), jnp.arange(5), jnp.int32(0), 2)
+    >>> kept, total = mapped_and_summed(lambda x: (2 * x, x**2), jnp.arange(5), jnp.array(0), 2)
     >>> print(kept, total)
     [0 2 4 6 8] 30
     """
