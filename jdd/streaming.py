@@ -15,8 +15,8 @@ Over = int | str | None
 """How a loop runs: "map" (one after the other), "vmap" (all at once), or k at a time; None for `DEFAULT`."""
 
 DEFAULT: str = "map"
-"""Needs the least memory. "vmap" over networks of different weights makes grouped convolutions, which are
-slow on a CPU. `experiments/benchmarks/dsa_iteration.py --over-classes` measures either on a machine."""
+"""The loop that needs the least memory. Which is fastest depends on the machine:
+`experiments/benchmarks/dsa_iteration.py --over-classes` measures each."""
 
 
 def check_over(name: str, over: Over) -> None:
