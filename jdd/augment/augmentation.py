@@ -22,26 +22,17 @@ from jdd.validation import positive
 class Augmentation(Choice):
     """A random transform of images, applied before they enter a network.
 
-        Attributes:
-    <<<<<<< HEAD
-          per_sample: ``per_sample(key, batch) -> batch`` for training: each image has parameters of its
-            own, and labels may change too (CutMix). The batch is a ``jdd.data.Batch``.
-          siamese: ``siamese(key, images) -> images`` for matching: one parameter set, which depends on
-            the key alone, for the whole batch; None where the augmentation cannot be siamese.
-          name: "none", "dsa", "dc", "idc", the last with "cutmix", or a name of the user's.
-          strategy: its ops joined by "_"; empty for none.
-          mixes_labels: whether ``per_sample`` needs labels as probabilities ``[n, K]``; see `augmented`.
-    =======
-          per_sample: ``per_sample(key, batch) -> batch``, for training. Each image gets its own parameters, and
-            labels may change too (CutMix). The batch is a ``jdd.data.Batch``.
-          siamese: ``siamese(key, images) -> images``, for matching. The whole batch shares one set of
-            parameters, which depends on the key alone. None if the augmentation has no such form.
-          name: "none", "dsa", "dc" or any other name.
-          strategy: names of its ops, joined by "_"; empty if it has none.
+    Attributes:
+      per_sample: ``per_sample(key, batch) -> batch``, for training. Each image gets its own parameters, and
+        labels may change too (CutMix). The batch is a ``jdd.data.Batch``.
+      siamese: ``siamese(key, images) -> images``, for matching. The whole batch shares one set of
+        parameters, which depends on the key alone. None if the augmentation has no such form.
+      name: "none", "dsa", "dc", "idc", the last with "cutmix", or any other name.
+      strategy: names of its ops, joined by "_"; empty if it has none.
+      mixes_labels: whether ``per_sample`` needs labels as probabilities ``[n, K]``; see `augmented`.
 
-        >>> dsa_augmentation("crop_flip").name
-        'dsa'
-    >>>>>>> h-rect
+    >>> dsa_augmentation("crop_flip").name
+    'dsa'
     """
 
     per_sample: Callable[[Array, Any], Any]

@@ -42,11 +42,7 @@ def herding(features: Array, n: int, *, valid: Array | None = None) -> Array:
 
     def pick(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
         total, free = carry
-<<<<<<< HEAD
-        # The mean is the origin here, so that k * (mu - mean of k) is minus the sum of k offsets.
-=======
         # With the mean as the origin, k (mu - mean of k picks) is minus the sum of the picks.
->>>>>>> h-rect
         distance = jnp.sum((total[None] + offsets) ** 2, axis=1)
         i = jnp.argmin(jnp.where(free, distance, jnp.inf)).astype(jnp.int32)
         return (total + offsets[i], free.at[i].set(False)), i
