@@ -1,4 +1,4 @@
-"""Running a function over an axis in parts: classes or seeds one by one or together, batches in micro-batches."""
+"""Loops over an axis: classes or networks one by one or several at a time, and batches in micro-batches."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from jax import Array, lax
 from jdd.validation import at_least
 
 Over = int | str | None
-"""A strategy: "map" (one after the other), "vmap" (all at once), or k at a time; None: the default."""
+"""How a loop runs: "map" (one after the other), "vmap" (all at once), or k at a time; None for `DEFAULT`."""
 
 DEFAULT: str = "map"
-"""On a CPU "map" is 5 to 8 times faster than "vmap" (grouped convolutions). Unmeasured elsewhere."""
+"""Needs the least memory. "vmap" over networks of different weights makes grouped convolutions, which are
+slow on a CPU. `experiments/benchmarks/dsa_iteration.py --over-classes` measures either on a machine."""
 
 
 def check_over(name: str, over: Over) -> None:
-    """Refuses what is no strategy.
+    """Refuses a value that is not of type `Over`.
+
+    Args:
+      name: of the argument, for the message.
+      over: its value.
+
+    Raises:
+      ValueError: if it is neither "map", "vmap", None nor a whole number of at least 1.
 
     >>> check_over("over_classes", "vamp")
     Traceback (most recent call last):
@@ -32,7 +40,15 @@ def check_over(name: str, over: Over) -> None:
 
 
 def mapped(function: Callable[[Any], Any], xs: Any, over: Over = None) -> Any:
-    """``function`` applied along the leading axis of a pytree, by a strategy; results are stacked.
+    """Applies a function along the leading axis of a pytree and stacks the results.
+
+    Args:
+      function: from one slice to a pytree of arrays.
+      xs: pytree of arrays with a common leading axis.
+      over: how the loop runs.
+
+    Returns:
+      What the function returns, with that leading axis.
 
     >>> import jax.numpy as jnp
     >>> print(mapped(lambda x: 2 * x, jnp.arange(3), 2))
@@ -45,14 +61,22 @@ def mapped(function: Callable[[Any], Any], xs: Any, over: Over = None) -> Any:
 
 
 def summed(function: Callable[[Any], Any], xs: Any, over: Over = None) -> Any:
-    """The sum of ``function`` along the leading axis of a pytree, accumulated: nothing is stacked.
+    """Sums a function along the leading axis of a pytree, without stacking its results.
+
+    Args:
+      function: from one slice to a pytree of arrays.
+      xs: pytree of arrays with a common leading axis.
+      over: how the loop runs.
+
+    Returns:
+      What the function returns, summed.
 
     >>> import jax.numpy as jnp
     >>> print(summed(lambda x: 2 * x, jnp.arange(5), 2))
     20
     """
     shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], xs))
-    # zeros_like, for under shard_map the shapes say also which devices the sum differs between.
+    # zeros_like keeps the type, which under shard_map includes the axes along which devices differ.
     zeros = jax.tree.map(jnp.zeros_like, shapes)
     return mapped_and_summed(lambda x: ((), function(x)), xs, zeros, over)[1]
 
@@ -60,7 +84,16 @@ def summed(function: Callable[[Any], Any], xs: Any, over: Over = None) -> Any:
 def mapped_and_summed(
     function: Callable[[Any], tuple[Any, Any]], xs: Any, start: Any, over: Over = None
 ) -> tuple[Any, Any]:
-    """For ``function(x) -> (kept, added)``: what is kept, stacked, and ``start`` and all that is added.
+    """Applies a function along the leading axis of a pytree, stacks one part of its results and sums the other.
+
+    Args:
+      function: from one slice to a pair of pytrees (to stack, to sum).
+      xs: pytree of arrays with a common leading axis.
+      start: where the sum starts.
+      over: how the loop runs.
+
+    Returns:
+      The stacked pytree, and ``start`` plus the sum.
 
     >>> import jax.numpy as jnp
     >>> kept, total = mapped_and_summed(lambda x: (2 * x, x**2), jnp.arange(5), jnp.int32(0), 2)
@@ -74,7 +107,7 @@ def mapped_and_summed(
 
     def accumulate(total: Any, xs: Any) -> tuple[Any, Any]:
         if jax.tree.leaves(xs)[0].shape[0] == 1:
-            # No vmap: with one element it would still make grouped convolutions.
+            # Even over one element, vmap would make grouped convolutions.
             kept, added = function(jax.tree.map(lambda x: x[0], xs))
             kept = jax.tree.map(lambda y: y[None], kept)
         else:
@@ -95,26 +128,36 @@ def mapped_and_summed(
 
 
 def varying_as(like: Array, tree: Any) -> Any:
-    """The tree itself; under ``shard_map`` it differs between devices, in type, where ``like`` does.
+    """Marks a pytree as different on each device, wherever ``like`` is; its values stay.
 
-    A derivative with respect to what all devices share is by JAX's rules the sum over devices. With
-    respect to this it is that of each device.
+    Under ``shard_map``, a derivative with respect to a value that all devices share is the sum over
+    devices. With respect to the result of this function it is that of each device.
+
+    Args:
+      like: an array that differs between devices, or not.
+      tree: pytree of arrays.
+
+    Returns:
+      The pytree, of a type that varies over the same mesh axes as ``like``.
 
     >>> import jax.numpy as jnp
     >>> print(varying_as(jnp.ones((2, 3)), {"bias": jnp.arange(2)})["bias"])
     [0 1]
     """
-    # A sum with zero, which the compiler takes out: how types are asked for changes between versions.
+    # The compiler removes this sum with zero. JAX's functions for such types change between versions.
     zero = jnp.zeros_like(like, shape=())
     return jax.tree.map(lambda x: x + zero.astype(x.dtype), tree)
 
 
 class MicroBatches(NamedTuple):
-    """Images at a time on both sides, at most.
+    """The most images that go through a network at a time.
 
     Attributes:
-      real: of the real side; None for the platform's default.
-      synthetic: the same for the synthetic side.
+      real: of the real batch; None for the platform's default.
+      synthetic: of the synthetic batch; None for the platform's default.
+
+    >>> MicroBatches.checked(32, None)
+    MicroBatches(real=32, synthetic=None)
     """
 
     real: int | None
@@ -122,16 +165,34 @@ class MicroBatches(NamedTuple):
 
     @classmethod
     def checked(cls, real: int | None, synthetic: int | None) -> MicroBatches:
-        """Raises a ``ValueError`` where a number is below 1."""
+        """The two sizes, checked.
+
+        Args:
+          real: as the attribute.
+          synthetic: as the attribute.
+
+        Returns:
+          The record.
+
+        Raises:
+          ValueError: if a size is no whole number of at least 1.
+        """
         for name, size in (("real", real), ("synthetic", synthetic)):
             if size is not None:
                 at_least(f"{name}_micro_batch", size, 1)
         return cls(real, synthetic)
 
     def sizes(self, pair: Any, coupled: bool, *, real: int, synthetic: int) -> tuple[int, int]:
-        """Images at a time, real and synthetic; the defaults where none are given.
+        """The sizes for a pair of batches.
 
-        Where samples influence each other (``coupled``) a batch is taken whole.
+        Args:
+          pair: the batches; ``pair.real.images`` and ``pair.synthetic.images`` are ``[n, ...]``.
+          coupled: whether samples influence each other (BatchNorm): batches then stay whole.
+          real: the default for the real batch.
+          synthetic: the default for the synthetic batch.
+
+        Returns:
+          Images at a time, of the real and of the synthetic batch.
         """
         if coupled:
             return len(pair.real.images), len(pair.synthetic.images)
@@ -139,23 +200,23 @@ class MicroBatches(NamedTuple):
 
 
 def parts_of(samples: Any, weights: Array, most: int) -> tuple[Any, Array]:
-    """Cuts a batch into parts of at most ``most`` samples, as even as possible.
+    """Cuts a batch into parts of equal size.
 
-    Samples of weight 0 fill the last part up, so that a loop over parts has one body. They are copies,
-    because a network need not be finite at an image of zeros, and 0 * nan is nan.
+    The last part is filled up with samples of weight 0. They are copies of the first samples, because a
+    network need not be finite for an image of zeros, and 0 * nan is nan.
 
     Args:
-      samples: arrays ``[n, ...]``.
+      samples: pytree of arrays ``[n, ...]``.
       weights: ``[n]``.
-      most: samples in a part.
+      most: the most samples in a part.
 
     Returns:
-      The samples ``[k, m, ...]`` and their weights ``[k, m]``.
+      The samples ``[k, m, ...]`` and their weights ``[k, m]``, with k and then m as small as possible.
 
     Raises:
       ValueError: if there are no samples.
 
-    >>> parts_of(jnp.arange(5), jnp.ones(5), 3)[1].tolist()  # 3 and 2, and one to fill up
+    >>> parts_of(jnp.arange(5), jnp.ones(5), 3)[1].tolist()  # 3, and 2 with one copy
     [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]
     """
     n = len(weights)

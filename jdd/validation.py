@@ -1,4 +1,4 @@
-"""Argument validation: each function returns the value, or raises a ``ValueError`` that names the argument."""
+"""Validation of arguments, and words for messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from typing import Any
 
 
 def at_least(name: str, value: Any, least: int) -> int:
-    """Returns a whole number that is not below ``least``, else raises a ``ValueError``.
+    """Checks a whole number.
+
+    Args:
+      name: of the argument, for the message.
+      value: its value.
+      least: the smallest allowed.
+
+    Returns:
+      The value, as an ``int``.
+
+    Raises:
+      ValueError: if it is no whole number or below ``least``.
 
     >>> at_least("ipc", 0, 1)
     Traceback (most recent call last):
@@ -25,7 +36,17 @@ def at_least(name: str, value: Any, least: int) -> int:
 
 
 def positive(name: str, value: Any) -> float:
-    """Returns a finite number above 0, such as a rate, else raises a ``ValueError``.
+    """Checks a number that must be positive, such as a learning rate.
+
+    Args:
+      name: of the argument, for the message.
+      value: its value.
+
+    Returns:
+      The value, as a ``float``.
+
+    Raises:
+      ValueError: if it is no number, not above 0 or not finite.
 
     >>> positive("learning_rate", -0.1)
     Traceback (most recent call last):
@@ -38,7 +59,17 @@ def positive(name: str, value: Any) -> float:
 
 
 def share(name: str, value: Any) -> float:
-    """Returns a number from 0 up to, but not, 1, such as a momentum, else raises a ``ValueError``.
+    """Checks a number that must be at least 0 and below 1, such as a momentum.
+
+    Args:
+      name: of the argument, for the message.
+      value: its value.
+
+    Returns:
+      The value, as a ``float``.
+
+    Raises:
+      ValueError: if it is no number or out of range.
 
     >>> share("momentum", 1)
     Traceback (most recent call last):
@@ -53,6 +84,13 @@ def share(name: str, value: Any) -> float:
 def count(n: int, what: str) -> str:
     """A number with its noun.
 
+    Args:
+      n: the number.
+      what: the noun in the singular; its plural ends in "s".
+
+    Returns:
+      Both, for a message.
+
     >>> count(1, "image"), count(2, "image")
     ('1 image', '2 images')
     """
@@ -60,7 +98,14 @@ def count(n: int, what: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`", did you mean 'x'?"` for the nearest known word, or the empty string.
+    """The end of a message about an unknown word.
+
+    Args:
+      word: the unknown word.
+      known: the known words.
+
+    Returns:
+      ``", did you mean 'x'?"`` with the nearest known word, or "" if none is near.
 
     >>> did_you_mean("cifer10", ["mnist", "cifar10"])
     ", did you mean 'cifar10'?"
@@ -71,7 +116,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def one_of(what: str, value: str, allowed: Iterable[str]) -> str:
-    """Returns ``value`` if it is allowed, else raises a ``ValueError`` that helps.
+    """Checks one of several words.
+
+    Args:
+      what: kind of the value, for the message.
+      value: the value.
+      allowed: the words.
+
+    Returns:
+      The value.
+
+    Raises:
+      ValueError: if it is not allowed; the message names the nearest word and all words.
 
     >>> one_of("norm", "instanc", ["instance", "batch"])
     Traceback (most recent call last):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import jax
@@ -12,12 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jdd
-from jdd import data, methods
+from jdd import methods
 from jdd.checkpoint import Checkpoints
 from jdd.cli import main
-from jdd.configuration import Configuration, DataChoice, EvaluationPlan
-from jdd.nn import network
+from jdd.cli.configure import configuration
+from jdd.cli.parse import parse
 from jdd.runs import loop, prepare
 from jdd.runs.directory import RunDirectory
 
@@ -27,19 +26,6 @@ OPTIONS = (
     "--classes 0 1 --ipc 2 --width 4 --depth 1 --real-batch 8 --networks 5 --updates 2 "
     "--net-epochs 1 --eval-networks 2 --eval-epochs 1 --eval-every 3 --whole no --seed 5"
 ).split()
-CONFIGURATION = Configuration(
-    dataclasses.replace(
-        jdd.dc(2, data="digits"),
-        sampler=data.uniform(8),
-        motion=methods.on_synthetic(1),
-        networks=5,
-        updates=2,
-    ),
-    DataChoice("digits", classes=("0", "1")),
-    network("convnet", width=4, depth=1),
-    EvaluationPlan(networks=2, every=3, epochs=1, whole="no"),
-    seed=5,
-)
 
 
 class Killed(BaseException):
@@ -48,6 +34,11 @@ class Killed(BaseException):
 
 def distill(out, *more):
     return main(["distill", "dc", *OPTIONS, "--out", str(out), *more])
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return prepare(configuration(parse(["distill", "dc", *OPTIONS])))
 
 
 def leaves(out, state):
@@ -67,11 +58,14 @@ def without_seconds(record):
     return {**record, "score": score}
 
 
-def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
-    # The command line sets up no cache of its own if this variable is set.
+@pytest.mark.slow
+def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys, experiment):
+    # The command line makes no cache of its own where this variable is set.
     monkeypatch.setenv(CACHE, os.environ.get(CACHE, str(tmp_path / "jax")))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert distill(whole) == 0
+    saved = json.loads((whole / "config.json").read_text())
+    assert saved["configuration"] == experiment.configuration.record()
 
     append, stops = RunDirectory.append, []
 
@@ -92,15 +86,19 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         loop.Pace, "next", lambda self, limit, next=loop.Pace.next: next(self, min(limit, 2))
     )
-    # Ended before the first checkpoint: nothing stays that would block the next start.
+    # An error before the first checkpoint: there is nothing to continue, and nothing is left.
     at(1, "loss", kill)
     with pytest.raises(Killed):
         distill(parts)
     assert not parts.exists()
-    # A keypress: the dispatch ends, the state is saved, and the last line names the command to go on with.
+    # As a SIGKILL before the first checkpoint leaves it: the next start begins again.
+    parts.mkdir()
+    shutil.copy(whole / "config.json", parts)
+    (parts / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5, "seconds": 0.5}\n')
+    # Ctrl-C: the dispatch ends, the state is saved, and the last line has the command that continues.
     at(3, "loss", lambda: signal.raise_signal(signal.SIGINT))
     capsys.readouterr()
-    assert distill(parts) == 130
+    assert distill(parts, "--resume") == 130
     last = capsys.readouterr().err.splitlines()[-1]
     assert "stopped at update 3 of 10" in last and last.endswith(f"--out {parts} --resume")
     # Killed after a dispatch, before its checkpoint.
@@ -124,10 +122,6 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
 
     for name in ("set.safetensors", "set.json"):
         assert (parts / name).read_bytes() == (whole / name).read_bytes()
-    experiment = prepare(CONFIGURATION)
-    assert json.loads((whole / "config.json").read_text())["configuration"]["recipe"] == (
-        experiment.configuration.recipe.record()
-    )
     state = experiment.method.init(jax.random.key(0), experiment.data)
     for a, b in zip(leaves(parts, state), leaves(whole, state), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -140,8 +134,7 @@ def test_a_resumed_run_is_the_run(tmp_path, monkeypatch, capsys):
     assert len({record["step"] for record in losses}) == len(losses)
 
 
-def test_the_state_does_not_depend_on_the_dispatches():
-    experiment = prepare(CONFIGURATION)
+def test_the_state_does_not_depend_on_the_dispatches(experiment):
     program = methods.advance(experiment.method, 16)
 
     def run(*counts):

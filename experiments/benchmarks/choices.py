@@ -9,6 +9,9 @@
 - small_maps: forward convolutions of 32 maps that are about as small as the kernel, by XLA and loop-safe; milliseconds.
 - convolution: error of a second derivative (the gradient of synthetic images) against float64, with a smooth
   activation, by convolution; largest difference relative to the largest entry.
+- passes: the image gradient of DREAM+'s objective, ConvNet-3 of width 32, one class of 8 synthetic and 12 real
+  images: gradients alone, with embeddings from the same pass, and with embeddings from a second pass;
+  milliseconds, and GFLOP as the compiler counts them.
 
 Everything runs in a loop on the device; alternatives take turns and each counts by its best round.
 """
@@ -34,10 +37,27 @@ from jdd.augment import ops
 from jdd.augment.affine_switch import affine_switch
 from jdd.augment.dsa import OPS, parameters
 from jdd.cli.options import option
+from jdd.matching import (
+    Batch,
+    Context,
+    Pair,
+    Stage,
+    add,
+    batch_mean,
+    chain,
+    convolutions_only,
+    embeddings,
+    gradients,
+    gradients_and_embeddings,
+    on_embeddings,
+    on_gradients,
+    squared_error,
+    value_of,
+)
 
 REPEATS = 10
 SIDE = 32
-Name = Literal["switch", "ops", "draw", "small_maps", "convolution"]
+Name = Literal["switch", "ops", "draw", "small_maps", "convolution", "passes"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +65,7 @@ class Options(common.Options):
     """Options of the benchmark."""
 
     tables: Annotated[tuple[Name, ...], arg(help="Which tables.")] = (
-        *("switch", "ops", "draw", "small_maps", "convolution"),
+        *("switch", "ops", "draw", "small_maps", "convolution", "passes"),
     )
     rounds: Annotated[int, option("N", "Rounds; each alternative counts by its best.")] = 10
 
@@ -59,6 +79,7 @@ def benchmark(options: Options, command: str) -> None:
         "draw": draw,
         "small_maps": small_maps,
         "convolution": convolution,
+        "passes": passes,
     }
     result = {}
     for name in options.tables:
@@ -194,6 +215,39 @@ def convolution(rounds: int) -> dict[str, Any]:
             name: {"relative_error": float(jnp.abs(value - exact).max() / jnp.abs(exact).max())}
             for name, value in gradients.items()
         }
+
+
+def passes(rounds: int) -> dict[str, Any]:
+    """Gradients and embeddings from one pass and from two."""
+    model = nn.convnet(10, (SIDE, SIDE, 3), width=32)
+    context = Context(*model.network(model.init(jax.random.key(0))), jax.random.key(0))
+    sides = (jax.random.normal(jax.random.key(n), (n, SIDE, SIDE, 3)) for n in (8, 12))
+    synthetic, real = (Batch(images, jnp.zeros(len(images), jnp.int32)) for images in sides)
+    kernels = chain(convolutions_only(), squared_error())
+    means = chain(batch_mean(), squared_error())
+    objectives = {
+        "gradients alone": chain(gradients(), kernels),
+        "one pass": chain(
+            gradients_and_embeddings(), add(on_gradients(kernels), on_embeddings(means))
+        ),
+        "two passes": add(chain(gradients(), kernels), chain(embeddings(), means)),
+    }
+
+    def gradient_of(objective: Stage) -> Callable[[Array], Array]:
+        def value(images: Array) -> Array:
+            return value_of(objective, Pair(synthetic._replace(images=images), real), context)
+
+        return jax.grad(value)
+
+    cases = {name: (gradient_of(stage), (synthetic.images,)) for name, stage in objectives.items()}
+    rows = {}
+    for name, (program, seconds) in common.measured(rounds, cases).items():
+        analysis: Any = program.call.cost_analysis()  # pyright: ignore[reportFunctionMemberAccess]
+        rows[name] = {
+            "milliseconds": round(1e3 * seconds, 2),
+            "gflop": round(analysis["flops"] / 1e9, 4),
+        }
+    return rows
 
 
 if __name__ == "__main__":

@@ -243,11 +243,12 @@ def lloyd(
 
 
 @register
-def k_means(steps: int = 5) -> Clustering:
+def k_means(steps: int = 3) -> Clustering:
     """Few Lloyd steps from the points that the clustering before chose.
 
     Features move little between two clusterings on a network. Under a fresh network the points are still
-    distinct and evenly spread.
+    distinct and evenly spread. More steps than the default gain nothing where the pool is new at every
+    clustering (figures: docs/performance-choices.md, section "Representative images").
 
     Args:
       steps: Lloyd steps at most.

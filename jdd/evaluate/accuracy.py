@@ -1,4 +1,4 @@
-"""Accuracy on a real set that lives on the device as uint8."""
+"""Accuracy of a network on a real set."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def accuracy(
 
     Args:
       model: the network; BatchNorm uses its running statistics.
-      variables: its variables.
-      table: the images.
-      micro_batch: images at a time; None for the platform's default.
+      variables: the variables of the network.
+      table: the images, as uint8 on the device.
+      micro_batch: images that go through the network at a time; None for the platform's default.
 
     Returns:
       A float32 scalar between 0 and 1.
@@ -46,7 +46,7 @@ def accuracy(
     batches = -(-n // size)
 
     def correct(i: Array) -> Array:
-        # The last micro-batch is moved back to end at n; what it sees twice is not counted twice.
+        # The last micro-batch is moved back to end at n; images that it repeats are not counted.
         first = jnp.minimum(i * size, n - size)
         images = lax.dynamic_slice_in_dim(table.images, first, size)
         logits = model.apply(variables, seen_by_networks(images, table))
@@ -66,18 +66,18 @@ def class_accuracies(
     *,
     micro_batch: int | None = None,
 ) -> Array:
-    """The accuracy on some images of each class, such as ``data.draw_indices`` draws.
+    """The accuracy on some images of each class, for example drawn by ``data.draw_indices``.
 
     Args:
       model: the network; BatchNorm uses its running statistics.
-      variables: its variables.
-      table: the images.
-      indices: int32 ``[C, n]`` into the table's images, of each class.
-      weights: float32 ``[C, n]``, 0 for places that do not count.
-      micro_batch: images at a time; None for the platform's default.
+      variables: the variables of the network.
+      table: the images, as uint8 on the device.
+      indices: int32 ``[C, n]``, for each class places of its images in the table.
+      weights: float32 ``[C, n]``, weights of these images; 0 for places without one.
+      micro_batch: images that go through the network at a time; None for the platform's default.
 
     Returns:
-      float32 ``[C]``, between 0 and 1; NaN for a class of which nothing counts.
+      float32 ``[C]``, between 0 and 1; NaN for a class whose weights are all 0.
 
     Raises:
       ValueError: if micro_batch is below 1.
@@ -88,8 +88,8 @@ def class_accuracies(
     >>> split = Split(np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 0, 0, 1], np.int32))
     >>> table, model = class_table(split, 2, (0.5,), (0.5,)), convnet(2, (8, 8, 1), width=4)
     >>> drawn = draw_indices(jax.random.key(1), table, 3)
-    >>> found = class_accuracies(model, model.init(jax.random.key(0)), table, *drawn)
-    >>> sorted(found.tolist())
+    >>> accuracies = class_accuracies(model, model.init(jax.random.key(0)), table, *drawn)
+    >>> sorted(accuracies.tolist())
     [0.0, 1.0]
     """
     if micro_batch is not None:
@@ -99,14 +99,21 @@ def class_accuracies(
     chunks = -(-classes * n // size)
     filled = jnp.resize(indices, (chunks, size))
 
-    def predicted(chosen: Array) -> Array:
+    def predict(chosen: Array) -> Array:
         return jnp.argmax(model.apply(variables, take(table, chosen)), -1)
 
-    found = lax.map(predicted, filled).reshape(-1)[: classes * n].reshape(classes, n)
-    correct = found == jnp.arange(classes)[:, None]
+    predicted = lax.map(predict, filled).reshape(-1)[: classes * n].reshape(classes, n)
+    correct = predicted == jnp.arange(classes)[:, None]
     return (correct * weights).sum(1) / weights.sum(1)
 
 
 def default_micro_batch() -> int:
-    """How many images go through a network at a time where there is no gradient, by platform."""
+    """The number of images that go through a network at a time where no gradient is taken.
+
+    Returns:
+      32 on a CPU, 1024 elsewhere.
+
+    >>> default_micro_batch() in (32, 1024)
+    True
+    """
     return 32 if jax.default_backend() == "cpu" else 1024

@@ -1,4 +1,4 @@
-"""What a class's synthetic gradient says about the other classes."""
+"""How far the synthetic gradient of a class depends on the other classes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def contrastive_signal(syn: Any, real: Any) -> Array:
     .. math:: r_{ck} = \frac{s_{ck}}{\sum_{k'} s_{ck'}}, \qquad
               s_{ck} = \sum_{\text{layers}} \sum_{\text{units}} |\langle g^S_c, g^R_k \rangle|
 
-    A row that is all on its diagonal carries no signal between classes. Leaves of rank 1 (biases,
-    norms) are left out, and the last axis of a leaf is its output unit, as in DC's distance.
+    A row with all its weight on the diagonal carries no signal between classes. Leaves of rank 1 (biases,
+    norm scales) are left out, and the last axis of a leaf is its output unit, as in DC's distance.
 
     Args:
-      syn: gradients with a leading class axis on every leaf: what
-        ``matching.per_class(matching.gradients())`` gives.
-      real: the same for real images.
+      syn: gradients of synthetic images with a leading class axis on every leaf, as from
+        ``matching.per_class(matching.gradients())``.
+      real: gradients of real images, of the same structure.
 
     Returns:
       ``[C, C]``; every row sums to 1 (a row of zeros where a gradient vanishes).
@@ -29,7 +29,8 @@ def contrastive_signal(syn: Any, real: Any) -> Array:
     Raises:
       ValueError: if the two pytrees differ in structure or shapes.
 
-    Reference: Lee, Chun, Jung, Yun, Yoon, ICML 2022; an unused helper of its code, for all classes.
+    Reference: Lee, Chun, Jung, Yun, Yoon, "Dataset Condensation with Contrastive Signals", ICML 2022,
+    https://arxiv.org/abs/2202.02916; in its code this is a helper for one class, which nothing calls.
 
     >>> g = {"w": jnp.eye(3)[:, None, :] * jnp.ones((3, 2, 1))}
     >>> print(contrastive_signal(g, g))
@@ -43,7 +44,7 @@ def contrastive_signal(syn: Any, real: Any) -> Array:
         raise ValueError("synthetic and real gradients must have the same structure and shapes")
     total = jnp.zeros((a[0].shape[0],) * 2)
     for x, y in zip(a, b, strict=True):
-        if x.ndim < 3:  # the class axis, and one more: a bias
+        if x.ndim < 3:  # a bias or norm scale, with the class axis
             continue
         x, y = (z.reshape(z.shape[0], -1, z.shape[-1]) for z in (x, y))
         total += jnp.abs(jnp.einsum("cpu,kpu->cku", x, y)).sum(-1)

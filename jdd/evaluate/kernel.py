@@ -1,4 +1,4 @@
-"""The empirical neural tangent kernel of a probe set, and how fast it moves while a network trains."""
+"""The empirical neural tangent kernel of some images, and its velocity while a network trains."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from jax.core import Tracer
 
 
 def empirical_ntk(function: Callable[[Any, Array], Array], params: Any, probe: Array) -> Array:
-    r"""Kernel of a network at some images: inner products of its parameter gradients.
+    r"""The neural tangent kernel of a network: inner products of its parameter gradients.
 
     .. math:: K_{ij} = \sum_k \big\langle \nabla_\theta f_k(x_i), \nabla_\theta f_k(x_j) \big\rangle
 
-    A row at a time: one vector-Jacobian product gives the gradient of one output, the transpose of
-    that map gives its products with all others. No Jacobian is ever in memory, and only reverse
-    mode is used, which every convolution of ``jdd.nn`` has.
+    The kernel is computed row by row: a vector-Jacobian product gives the gradient of one output, and the
+    transpose of that map its inner products with all others. This keeps no Jacobian in memory, and uses
+    only reverse mode, which every convolution of ``jdd.nn`` supports.
 
     Args:
-      function: ``function(params, images) -> [n, outputs]``. Pass the logits for the trace
-        over classes; for the kernel of the sum of logits, a function that returns ``[n, 1]``.
-      params: where the gradients are taken.
+      function: ``function(params, images) -> [n, outputs]``. With the logits, the result is summed over
+        classes; for the kernel of the sum of logits, return ``[n, 1]``.
+      params: pytree of parameters, at which the gradients are taken.
       probe: images ``[n, ...]``.
 
     Returns:
@@ -32,7 +32,8 @@ def empirical_ntk(function: Callable[[Any, Array], Array], params: Any, probe: A
     Raises:
       ValueError: if the function does not return one row per image.
 
-    Reference: Jacot, Gabriel, Hongler, NeurIPS 2018; Fort et al., NeurIPS 2020.
+    Reference: Jacot, Gabriel, Hongler, "Neural Tangent Kernel", NeurIPS 2018,
+    https://arxiv.org/abs/1806.07572.
 
     >>> linear = lambda w, x: x @ w
     >>> print(empirical_ntk(linear, jnp.zeros((2, 3)), jnp.array([[1.0, 0.0], [1.0, 2.0]])))
@@ -49,12 +50,12 @@ def empirical_ntk(function: Callable[[Any, Array], Array], params: Any, probe: A
     def gradient(cotangent: Array) -> Any:
         return pull_back(cotangent)[0]
 
-    # The gradient is linear in the cotangent, so that its own reverse mode is its transpose.
+    # The gradient is linear in the cotangent, so its vector-Jacobian product is its transpose.
     _, push_forward = jax.vjp(gradient, jnp.zeros_like(outputs))
     width = outputs.shape[1]
 
     def row(index: Array) -> Array:
-        """The kernel's row of one image, for one output."""
+        """The row of one image and one of its outputs."""
         i, k = index // width, index % width
         one_hot = jnp.zeros_like(outputs).at[i, k].set(1)
         return push_forward(gradient(one_hot))[0][:, k]
@@ -64,22 +65,22 @@ def empirical_ntk(function: Callable[[Any, Array], Array], params: Any, probe: A
 
 
 def kernel_distance(a: Array, b: Array) -> Array:
-    r"""One minus the cosine between two kernels, 0 where they are proportional.
+    r"""One minus the cosine between two kernels: 0 if they are proportional.
 
     .. math:: S = 1 - \frac{\mathrm{Tr}(A B^\top)}{\|A\|_F \|B\|_F}
 
     Args:
-      a: ``[..., n, n]``.
-      b: ``[..., n, n]``.
+      a: kernels ``[..., n, n]``.
+      b: kernels of the same shape.
 
     Returns:
-      ``[...]``, between 0 and 1 for positive semi-definite kernels (beside one of zeros, which has no
-      direction: 1/2).
+      ``[...]``, between 0 and 1 for positive semi-definite kernels; 1/2 if one of the two is zero.
 
     Raises:
       ValueError: if the shapes differ or are not square.
 
-    Reference: Fort et al., "Deep learning versus kernel learning", NeurIPS 2020.
+    Reference: Fort et al., "Deep learning versus kernel learning", NeurIPS 2020,
+    https://arxiv.org/abs/2010.15110.
 
     >>> print(kernel_distance(jnp.eye(2), 3 * jnp.eye(2)))
     0.0
@@ -93,26 +94,26 @@ def kernel_distance(a: Array, b: Array) -> Array:
         kernel = kernel / jnp.maximum(jnp.abs(kernel).max(-1, keepdims=True), 1e-30)
         return kernel / jnp.maximum(jnp.linalg.norm(kernel, axis=-1, keepdims=True), 1e-30)
 
-    # Half the squared distance of unit vectors: no cancellation where the kernels nearly agree.
+    # Half the squared distance of unit vectors, which does not cancel where the kernels nearly agree.
     return jnp.square(flat(a) - flat(b)).sum(-1) / 2
 
 
 def kernel_velocity(kernels: Array, times: Array) -> Array:
-    r"""How fast the kernel turns between recorded times: :math:`S(K_t, K_{t'}) / (t' - t)`.
+    r"""The distance between successive kernels per unit of time: :math:`S(K_t, K_{t'}) / (t' - t)`.
 
     Args:
       kernels: ``[T, n, n]``, the kernel at each time.
       times: ``[T]``, increasing, for example SGD steps.
 
     Returns:
-      ``[T - 1]``, per unit of time.
+      ``[T - 1]``.
 
     Raises:
-      ValueError: if there are fewer than two kernels, not as many times, or (outside of jit) times
-        that do not increase.
+      ValueError: if there are fewer than two kernels, the number of times differs, or (outside of jit)
+        the times do not increase.
 
-    Reference: Fort et al., NeurIPS 2020; used by Lee et al., ICML 2022, to tell class-wise from
-    collective matching.
+    Reference: Fort et al., NeurIPS 2020, https://arxiv.org/abs/2010.15110. Lee et al., ICML 2022,
+    https://arxiv.org/abs/2202.02916, compare class-wise and collective matching by it.
 
     >>> still = jnp.stack([jnp.eye(2)] * 3)
     >>> kernel_velocity(still, jnp.array([0, 10, 20]))

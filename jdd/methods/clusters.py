@@ -81,7 +81,8 @@ def from_clusters(
         most = min(table.smallest, pool or table.smallest)
         if n > most:
             raise ValueError(
-                f"from_clusters needs as many clusters as images of a class, at most {most}, got {n}"
+                "ipc (times the tiles of a stored image) must be at most the images of a class that are "
+                f"clustered, {most}, got {n}"
             )
         network_key, bind_key, draw_key, choose_key = jax.random.split(key, 4)
         variables, _ = motion.begin(network_key, model, table)

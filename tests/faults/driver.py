@@ -30,13 +30,13 @@ from pathlib import Path
 from typing import Any
 
 import sklearn.datasets  # noqa: F401 (imported before the fork)
-from jdd.cli.run_directory import RunDirectory
 
 import jdd.cli.distill
 import jdd.runs.draw  # noqa: F401 (imported before the fork)
 from jdd.checkpoint import Checkpoints
 from jdd.cli import main
 from jdd.runs import loop
+from jdd.runs.directory import RunDirectory
 
 
 def run(arguments: list[str], log: str, faults: dict[str, Any]) -> None:

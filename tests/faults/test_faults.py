@@ -21,6 +21,8 @@ from orbax.checkpoint import v1 as ocp
 
 import jdd
 
+pytestmark = pytest.mark.slow
+
 # Two updates per network, trained in between: 48 updates in dispatches of at most two.
 OPTIONS = (
     "distill dc --classes 0 1 --ipc 1 --width 4 --depth 1 --real-batch 8 --networks 24 --updates 2 "
@@ -192,16 +194,16 @@ def test_one_run_and_many_misfortunes(driver: Driver, whole: Path, tmp_path: Pat
     assert code == 1 and not any("Traceback" in line for line in printed), "\n".join(printed)
     good = steps(out)
     assert printed[-1].startswith("jdd: error: ") and "File too large" in printed[-1]
-    assert f"the state of update {good[-1]} is safe; to go on: jdd distill dc" in printed[-1]
+    assert f"the state of update {good[-1]} is saved; to continue: jdd distill dc" in printed[-1]
     assert len(good) == 2 and not leftovers(out)
     assert json.loads((out / "set.json").read_text())["results"] == {"step": good[-1]}
 
-    # A keypress: the run ends when the state is saved.
+    # Ctrl-C: the run ends when the state is saved.
     code, printed = driver.run(out, "--resume", signals=["SIGINT"])
     assert code == 130 and f"from update {good[-1]}" in "\n".join(printed), printed
     stopped = steps(out)[-1]
     assert stopped > good[-1]
-    assert f"jdd: stopped at update {stopped} of {LAST}; to go on: jdd distill dc" in printed[-1]
+    assert f"jdd: stopped at update {stopped} of {LAST}; to continue: jdd distill dc" in printed[-1]
 
     # The newest checkpoint is damaged: the run continues from the one before, with a warning.
     damage(out / "checkpoints" / str(stopped))
@@ -210,7 +212,7 @@ def test_one_run_and_many_misfortunes(driver: Driver, whole: Path, tmp_path: Pat
     assert driver.ask(wait=pid) == "stopped"
     text = log.read_text()
     assert f"jdd: warning: checkpoint {stopped} is damaged" in text
-    assert f"going on from update {good[-1]}" in text and f"from update {good[-1]}\n" in text
+    assert f"continuing from update {good[-1]}" in text and f"from update {good[-1]}\n" in text
     assert not any(word in text for word in ("Traceback", "ERROR", "ignored"))
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     code, printed = driver.run(out, "--resume")
@@ -222,7 +224,7 @@ def test_one_run_and_many_misfortunes(driver: Driver, whole: Path, tmp_path: Pat
     os.kill(pid, signal.SIGKILL)
     assert driver.ask(wait=pid) == -signal.SIGKILL
 
-    # Two keypresses: the run ends at once.
+    # Ctrl-C twice: the run ends at once.
     code, printed = driver.run(out, "--resume", signals=["SIGINT", "SIGINT"])
     assert code == 130 and printed[-1] == "jdd: stopped", printed
 
@@ -230,7 +232,8 @@ def test_one_run_and_many_misfortunes(driver: Driver, whole: Path, tmp_path: Pat
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != ".lock"}
     code, printed = driver.run(out, "--resume", "--momentum", "0.25")
     assert code == 2 and len(printed) == 1, printed
-    assert "has momentum 0.5, not 0.25 (option --momentum)" in printed[0]
+    assert "has recipe.optimizer.momentum 0.5, not 0.25: " in printed[0]
+    assert "(option --momentum)" in printed[0]
     assert before == {p: p.read_bytes() for p in before}
 
     code, printed = driver.run(out, "--resume")
@@ -263,7 +266,7 @@ def test_a_full_disk(driver: Driver, whole: Path, small_disk: Path, room: int) -
     assert code == 1 and not any("Traceback" in line for line in printed), "\n".join(printed)
     good = steps(out)
     assert printed[-1].startswith("jdd: error: ") and "No space left on device" in printed[-1]
-    assert f"the state of update {good[-1]} is safe" in printed[-1]
+    assert f"the state of update {good[-1]} is saved" in printed[-1]
     assert len(good) == 2 and not leftovers(out)
     assert json.loads((out / "set.json").read_text())["results"] == {"step": good[-1]}
     (small_disk / "filler").unlink()

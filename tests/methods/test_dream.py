@@ -71,10 +71,10 @@ def test_it_is_idc_with_other_real_images(make, data, batch, metric):
 
 
 def test_options_reach_their_choice():
-    options: dict[str, Any] = {"factor": 3, "real_batch": 64, "every": 5, "subsample": 4}
+    options: dict[str, Any] = {"factor": 3, "every": 5, "subsample": 4}
     for make in (jdd.dream, jdd.dream_plus):
         recipe = make(1, data="cifar10", metric="absolute-error", base_rate=0.5, **options)
-        assert recipe.sampler == representative(64, every=5, subsample=4)
+        assert recipe.sampler == representative(128, every=5, subsample=4)
         assert recipe.synthetic == synthetic.multi_formation(3)
         assert arguments(recipe.optimizer)["learning_rate"] == pytest.approx(0.05)
     weighted = jdd.dream_plus(1, data="cifar10", metric="absolute-error", embedding_weight=0.1)
@@ -147,11 +147,7 @@ def test_recipes_are_saved_and_read(name, data):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (
-            lambda: jdd.dream(1, real_batch=10, subsample=3),
-            "n must be a multiple of subsample, got 10",
-        ),
-        (lambda: jdd.dream(1, real_batch=2000), "pool must be at least n, got 1000 and 2000"),
+        (lambda: jdd.dream(1, subsample=3), "n must be a multiple of subsample, got 128 and 3"),
         (lambda: jdd.dream(1, every=0), "every must be at least 1, got 0"),
         (lambda: jdd.dream(0), "ipc must be at least 1, got 0"),
         (lambda: jdd.dream_plus(1, embedding_weight=-1), "embedding_weight must be at least 0"),
@@ -170,5 +166,5 @@ def test_impossible_options_are_refused(call, message):
 
 def test_more_tiles_than_images_of_a_class_are_refused():
     recipe = dataclasses.replace(small_dream(), ipc=8)
-    with pytest.raises(ValueError, match=r"at most 30, got 32"):
+    with pytest.raises(ValueError, match=r"clustered, 30, got 32"):
         jax.eval_shape(build(recipe).init, jax.random.key(0), real_data())

@@ -180,7 +180,8 @@ def test_more_clusters_than_images_are_refused(real, pool, most):
     with pytest.raises(ValueError) as error:
         jax.eval_shape(lambda key: initial.images(key, real.table, model, 11), jax.random.key(0))
     assert str(error.value) == (
-        f"from_clusters needs as many clusters as images of a class, at most {most}, got 11"
+        "ipc (times the tiles of a stored image) must be at most the images of a class that are "
+        f"clustered, {most}, got 11"
     )
 
 

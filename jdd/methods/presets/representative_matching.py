@@ -21,7 +21,6 @@ def dream(
     metric: Metric | None = None,
     base_rate: float | None = None,
     image_size: int | None = None,
-    real_batch: int | None = None,
     every: int = 10,
     subsample: int = 1,
 ) -> Recipe:
@@ -32,13 +31,11 @@ def dream(
 
     Args:
       ipc, data, architecture, factor, metric, base_rate, image_size: as in `idc`.
-      real_batch: real images per class and update; None for the authors' 128 (64 on Tiny ImageNet), and 32 on
-        the digits.
       every: updates between two clusterings.
       subsample: images of each cluster.
 
     Raises:
-      ValueError: as `idc`, or if real_batch is no multiple of subsample.
+      ValueError: as `idc`, or if the real batch is no multiple of subsample.
 
     Reference: Liu, Gu, Wang, Zhu, Jiang, You, "DREAM: Efficient Dataset Distillation by Representative
     Matching", ICCV 2023, https://arxiv.org/abs/2302.14416. Deviations: those of `idc` and of
@@ -57,13 +54,13 @@ def dream(
         base_rate=base_rate,
         image_size=image_size,
     )
-    if real_batch is None:
-        real_batch = {"digits": 32, "tiny_imagenet": 64}.get(data_name(data), 128)
+    # Real images per class; the authors' batch of the network's training too. Ours on the digits.
+    size = {"digits": 32, "tiny_imagenet": 64}.get(data_name(data), 128)
     return dataclasses.replace(
         base,
         name="dream",
-        sampler=representative(real_batch, every=every, subsample=subsample),
-        motion=base.motion.with_arguments(batch_size=real_batch),
+        sampler=representative(size, every=every, subsample=subsample),
+        motion=base.motion.with_arguments(batch_size=size),
         initial=from_clusters(),
     )
 
@@ -77,7 +74,6 @@ def dream_plus(
     metric: Metric | None = None,
     base_rate: float | None = None,
     image_size: int | None = None,
-    real_batch: int | None = None,
     every: int = 10,
     subsample: int = 1,
     embedding_weight: float = 1.0,
@@ -88,7 +84,7 @@ def dream_plus(
     whose features choose the start.
 
     Args:
-      ipc, data, architecture, factor, metric, base_rate, image_size, real_batch, every, subsample: as in
+      ipc, data, architecture, factor, metric, base_rate, image_size, every, subsample: as in
         `dream`.
       embedding_weight: of the distance between mean embeddings.
 
@@ -110,7 +106,6 @@ def dream_plus(
         metric=metric,
         base_rate=base_rate,
         image_size=image_size,
-        real_batch=real_batch,
         every=every,
         subsample=subsample,
     )
