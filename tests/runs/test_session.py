@@ -179,7 +179,9 @@ def doubled_in_its_file() -> synthetic.Parametrisation:
 
 
 def test_a_parametrisation_that_cannot_be_saved_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"^doubled_in_its_file\(\): restored\(stored\(params\)\) does not"):
+    with pytest.raises(
+        ValueError, match=r"^doubled_in_its_file\(\): restored\(stored\(params\)\) does not"
+    ):
         run(changed(synthetic=doubled_in_its_file()), tmp_path / "run")
 
 
