@@ -27,12 +27,11 @@ from tests.cli.subprocesses import environment
 NAMES = ("T-shirt/top", "[bold]Hund[/bold]", "犬 und Kätzchen", "../up", ":smile:", "x" * 300)
 
 
-def jdd(*arguments: object, cwd: Path | None = None, **changes: str):
+def jdd(*arguments: object, **changes: str) -> subprocess.CompletedProcess[bytes]:
     """``python -m jdd`` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "jdd", *map(str, arguments)],
         env=environment(changes),
-        cwd=cwd,
         capture_output=True,
         timeout=300,
     )
