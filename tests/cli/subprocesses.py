@@ -41,15 +41,35 @@ def in_one_process(
     return [Outcome(*outcome) for outcome in json.loads(done.stdout)]
 
 
+def traced(words: Sequence[str]) -> int:
+    """Traces a whole run of ``jdd distill`` and compiles nothing; the exit code."""
+    import jax
+
+    from jdd import methods
+    from jdd.cli.configure import configuration
+    from jdd.cli.parse import parse
+    from jdd.runs import prepare
+
+    try:
+        experiment = prepare(configuration(parse(words)))
+        method, data = experiment.method, experiment.data
+        state = jax.eval_shape(method.init, jax.random.key(0), data)
+        methods.advance(method, 4).lower(state, data, 1)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def main() -> None:
-    """Runs the commands on stdin; writes their outcomes to stdout."""
+    """Runs the commands on stdin; writes their outcomes to stdout. ``trace`` is `traced`."""
     from jdd.cli import main as command_line
 
     outcomes = []
     for words in json.load(sys.stdin):
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = command_line(words)
+            code = traced(words[1:]) if words[0] == "trace" else command_line(words)
         outcomes.append((code, out.getvalue(), err.getvalue()))
     print(json.dumps(outcomes))
 
