@@ -25,7 +25,7 @@ from jdd.cli.parse import Distill
 from jdd.cli.places import expanded
 from jdd.runs.directory import check_folder, read_config
 from jdd.runs.errors import FolderError, OtherConfiguration, one_line
-from jdd.runs.experiment import ChoicesDoNotFit, Experiment, prepare
+from jdd.runs.experiment import ChoicesDoNotFit, Experiment, prepare, require_compilation
 from jdd.runs.session import run
 
 
@@ -38,7 +38,7 @@ def distill(command: Distill, arguments: Sequence[str]) -> None:
       RunError: if it diverged, or could not be saved; what was finite last is in the run directory.
     """
     options = command.run
-    _check_minutes(options.save_every)
+    _check(options)
     chosen = configuration(command)
     folder = run_folder(chosen, options.out)
     with _naming_folder(options.resume):
@@ -54,7 +54,7 @@ def repeat(command: Repeat, arguments: Sequence[str]) -> None:
     Raises:
       UsageError, Interrupted, RunError: as `distill`.
     """
-    _check_minutes(command.save_every)
+    _check(command)
     with naming("--config"):
         chosen = read_config(expanded(command.config))[1]
     if command.data is not None:
@@ -134,5 +134,9 @@ def _naming_folder(resume: bool, option_of: Callable[[str], str] | None = None) 
             raise error
 
 
-def _check_minutes(minutes: float) -> None:
+def _check(options: RunOptions | Repeat) -> None:
+    """Refuses what no run can have, before anything is read."""
+    minutes = options.save_every
     require(0 <= minutes < math.inf, "--save-every", f"must be at least 0, got {minutes}")
+    with naming(usual=()):
+        require_compilation()

@@ -278,7 +278,10 @@ def test_a_run_whose_reader_has_gone_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ({"JAX_DISABLE_JIT": "1"}, "JAX_DISABLE_JIT is set"),
+        (
+            {"JAX_DISABLE_JIT": "1"},
+            "JAX_DISABLE_JIT is set, but a run is one compiled program: unset it\n",
+        ),
         ({"JDD_IMPORT": "nothing_of_this_name"}, "JDD_IMPORT: cannot import"),
     ],
     ids=str,
@@ -287,7 +290,7 @@ def test_a_run_whose_reader_has_gone_leaves_nothing(tmp_path):
 def test_a_setting_that_no_run_can_have(tmp_path, setting, words):
     words_of = ["distill", "dm", *TINY, *QUICK, "--strategy", "none", "--out", str(tmp_path / "a")]
     done = jdd(*words_of, **setting)
-    (line,) = done.stderr.decode().splitlines()
+    (line,) = done.stderr.decode().splitlines(keepends=True)
     assert done.returncode == 2 and line.startswith("jdd: error: ") and words in line
     assert not done.stdout and not (tmp_path / "a").exists()
 
