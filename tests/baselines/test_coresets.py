@@ -106,7 +106,7 @@ def test_a_network_that_diverged_has_chosen_nothing(table):
     broken = dataclasses.replace(MODEL, forward=forward, name="broken network")
     chosen = {"select": SELECTIONS["herding"], "model": broken, "epochs": 1}
     assert jnp.isnan(coreset_images(jax.random.key(0), table, 1, **chosen)).all()
-    message = r"from_herding\(1\): the broken network that chooses images diverged"
+    message = r"from_herding\(1\): the training of the broken network that chooses images diverged"
     with pytest.raises(ValueError, match=message):
         real_set(jax.random.key(0), from_herding(1), broken, table, 1)
 

@@ -83,7 +83,8 @@ NOT_POSSIBLE = [
     ),
     (
         {"recipe": dataclasses.replace(RECIPE, ipc=1000)},
-        r"^ipc must be between 1 and the smallest class \(\d+\), got 1000: from_real\(repeat=True\)",
+        r"^ipc \(times the tiles of a stored image\) must be between 1 and the smallest class \(\d+\), "
+        r"got 1000: from_real\(repeat=True\)",
     ),
 ]
 
@@ -108,7 +109,7 @@ def test_what_is_not_possible_is_one_line(fields, message):
         ),
         (
             {"objective": methods.layer_features((1.0,))},
-            r"got 3 and 3 layers and 1 weights",
+            r"got 3 synthetic layers, 3 real layers and 1 weights",
         ),
         (
             {"sampler": dataclasses.replace(data.uniform(), draw=lambda *_: (None, ()))},

@@ -76,7 +76,8 @@ def test_a_last_dispatch_without_updates_keeps_the_speed(lines):
 def test_evaluations_in_between_do_not_count(lines, monkeypatch):
     with RunProgress(30) as run:
         run.steps(10, 0.5, 10, 10.0)
-        for done, now in enumerate((5000.0, 6000.0, 7000.0)):
+        start = progress.time.monotonic()  # it counts from the start of the machine
+        for done, now in enumerate((start + 1000.0, start + 2000.0, start + 3000.0)):
             monkeypatch.setattr(progress.time, "monotonic", lambda now=now: now)
             run.training("evaluating", done, 2)
         run.steps(20, 0.5, 10, 10.0)

@@ -170,7 +170,7 @@ def test_an_extension_that_is_killed_is_continued(finished: Path, tmp_path, monk
 
 
 @jdd.register
-def forgetful() -> synthetic.Parametrisation:
+def forgetful_in_a_run() -> synthetic.Parametrisation:
     """Pixels whose file holds other numbers than were learned."""
     pixels = synthetic.pixels
     return synthetic.Parametrisation(
@@ -179,8 +179,10 @@ def forgetful() -> synthetic.Parametrisation:
 
 
 def test_a_parametrisation_that_cannot_be_saved_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"^forgetful\(\): restored\(stored\(params\)\) does not"):
-        run(changed(synthetic=forgetful()), tmp_path / "run")
+    with pytest.raises(
+        ValueError, match=r"^forgetful_in_a_run\(\): restored\(stored\(params\)\) does not"
+    ):
+        run(changed(synthetic=forgetful_in_a_run()), tmp_path / "run")
 
 
 def test_a_recipe_that_cannot_be_saved_is_refused_before_anything_is_made(tmp_path):
