@@ -95,6 +95,8 @@ def test_ncfm_is_dms_loop():
     assert jdd.ncfm(1, factor=1, frequencies=64, alpha=0.9).objective == (
         methods.class_characteristic_functions(frequencies=64, alpha=0.9)
     )
+    assert recipe.optimizer == methods.adam(0.003)
+    assert jdd.ncfm(1, data="digits").optimizer == methods.adam(0.01)
     assert recipe.protocol.name == "idc" and jdd.ncfm(1, data="svhn").protocol.name == "idc-no-flip"
 
 
