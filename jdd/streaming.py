@@ -15,8 +15,8 @@ Over = int | str | None
 """How a loop runs: "map" (one after the other), "vmap" (all at once), or k at a time; None for `DEFAULT`."""
 
 DEFAULT: str = "map"
-"""Needs the least memory. "vmap" over networks of different weights makes grouped convolutions, which are
-slow on a CPU. `experiments/benchmarks/dsa_iteration.py --over-classes` measures either on a machine."""
+"""The loop that needs the least memory. Which is fastest depends on the machine:
+`experiments/benchmarks/dsa_iteration.py --over-classes` measures each."""
 
 
 def check_over(name: str, over: Over) -> None:
@@ -96,7 +96,7 @@ def mapped_and_summed(
       The stacked pytree, and ``start`` plus the sum.
 
     >>> import jax.numpy as jnp
-    >>> kept, total = mapped_and_summed(lambda x: (2 * x, x**2), jnp.arange(5), jnp.int32(0), 2)
+    >>> kept, total = mapped_and_summed(lambda x: (2 * x, x**2), jnp.arange(5), jnp.array(0), 2)
     >>> print(kept, total)
     [0 2 4 6 8] 30
     """

@@ -106,8 +106,8 @@ def distilled(
 
 
 def evaluated(toy: Toy, images: Any = FLOATS, labels: Any = (0, 1), **options: Any):
-    given = {"model": toy.model, "test": toy.table, "protocol": QUICK} | options
-    return evaluate.evaluate(KEY, images=images, labels=jnp.asarray(labels), **given)
+    arguments = {"model": toy.model, "test": toy.table, "protocol": QUICK} | options
+    return evaluate.evaluate(KEY, images=images, labels=jnp.asarray(labels), **arguments)
 
 
 def trained(toy: Toy, images: Any = FLOATS, labels: Any = (0, 1), epochs: Any = 1, **sgd: Any):

@@ -249,10 +249,12 @@ def test_names_of_the_user():
 
     with pytest.raises(ValueError, match=r"the name 'uniform' is taken by a factory of jdd\.data"):
         register(uniform)
-    own = register(uniform, "own_uniform")
-    assert str(own(3)) == "own_uniform(3)" != str(data.uniform(3)) and own(3) != data.uniform(3)
-    # The value that the factory returned keeps its own call.
-    assert own(n=3) == parse("own_uniform(3)")
+    renamed = register(uniform, "renamed_uniform")
+    assert str(renamed(3)) == "renamed_uniform(3)" != str(data.uniform(3)) and renamed(
+        3
+    ) != data.uniform(3)
+    # The value that the factory returned keeps its expression.
+    assert renamed(n=3) == parse("renamed_uniform(3)")
     with pytest.raises(ValueError, match="by_group: no group can be named 'choice'"):
         methods.by_group(choice=methods.sgd(0.1))
 

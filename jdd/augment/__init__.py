@@ -1,4 +1,4 @@
-"""Pure image transforms: (key, images) -> images, and the deterministic ops below them."""
+"""Augmentation: pure functions ``(key, images) -> images``, and the deterministic ops that they draw from."""
 
 from __future__ import annotations
 

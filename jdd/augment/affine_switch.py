@@ -1,4 +1,4 @@
-"""A choice between image ops that runs the chosen one only: also under ``vmap``, at any order of gradient."""
+"""A switch between image ops that runs only the chosen one, also under ``vmap`` and in gradients of any order."""
 
 from __future__ import annotations
 
@@ -16,12 +16,23 @@ Op = Callable[[Any, Array], Array]
 
 
 def affine_switch(ops: Sequence[Op]) -> Callable[[Array, Any, Array], Array]:
-    """``(index, parameters, x) -> ops[index](parameters, x)``, for ops that are affine in ``x``.
+    """A function that applies the op of a given number.
 
-    ``lax.switch`` alone becomes a select between the outputs of *all* ops where ``vmap`` batches the index,
-    and its gradient stores residuals for all of them. Here a batched index makes a loop over the batch
-    whose body is a switch, and the gradient is a second switch, between the transposed ops; ops that are affine
-    need no residual but their parameters. Parameters get no gradient. Reverse mode only, any order.
+    Where ``vmap`` batches the index, ``lax.switch`` becomes a select between the outputs of *all* ops, and
+    its gradient stores residuals for all of them. Here a batched index makes a loop over the batch with a
+    switch as its body, and the gradient is another switch, between the transposed ops. Affine ops need
+    no residuals except their parameters. Only reverse mode is possible, of any order; parameters get no
+    gradient.
+
+    Args:
+      ops: functions ``op(parameters, x)``, affine in ``x``, with results of the shape of ``x``.
+
+    Returns:
+      ``(index, parameters, x) -> ops[index](parameters, x)``.
+
+    >>> choose = affine_switch([lambda a, x: x + a, lambda a, x: x * a])
+    >>> print(choose(jnp.array(1), jnp.array(2.0), jnp.array([3.0])))
+    [6.]
     """
     if len(ops) == 1:
         return lambda index, parameters, x: ops[0](parameters, x)
@@ -42,8 +53,8 @@ def affine_switch(ops: Sequence[Op]) -> Callable[[Array, Any, Array], Array]:
     def chosen_transpose(index: Array, parameters: Any, y: Array) -> Array:
         return transpose(index, parameters, y)
 
-    # The forward pass of a rule is differentiated too, by an outer gradient: it has to be the function with
-    # the rule. Each one's rule calls the next, so the three are closed under differentiation.
+    # An outer gradient differentiates the forward pass of a rule, which therefore must call a function with a
+    # rule. The rules of these three functions call only these three.
     def define(function: Any, adjoint: Any) -> None:
         function.defvjp(
             lambda index, parameters, x: (function(index, parameters, x), (index, parameters)),
@@ -65,7 +76,7 @@ def _transpose(op: Op) -> Op:
 
 
 def _switch(ops: Sequence[Op]) -> Callable[[Array, Any, Array], Array]:
-    """``lax.switch`` over ``ops``, which ``vmap`` turns into a loop and never into a select."""
+    """``lax.switch`` over ``ops``, which becomes a loop under ``vmap``, not a select."""
 
     @custom_vmap
     def switch(index: Array, parameters: Any, x: Array) -> Array:

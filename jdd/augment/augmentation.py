@@ -1,4 +1,4 @@
-"""Augmentations as values of a recipe."""
+"""Augmentations as values, for recipes and protocols."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from jdd.validation import positive
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Augmentation(Choice):
-    """What images go through before a network sees them.
+    """A random transform of images, applied before they enter a network.
 
     Attributes:
-      per_sample: ``per_sample(key, batch) -> batch`` for training: each image has parameters of its
-        own, and labels may change too (CutMix). The batch is a ``jdd.data.Batch``.
-      siamese: ``siamese(key, images) -> images`` for matching: one parameter set, which depends on
-        the key alone, for the whole batch; None where the augmentation cannot be siamese.
-      name: "none", "dsa", "dc", "idc", the last with "cutmix", or a name of the user's.
-      strategy: its ops joined by "_"; empty for none.
+      per_sample: ``per_sample(key, batch) -> batch``, for training. Each image gets its own parameters, and
+        labels may change too (CutMix). The batch is a ``jdd.data.Batch``.
+      siamese: ``siamese(key, images) -> images``, for matching. The whole batch shares one set of
+        parameters, which depends on the key alone. None if the augmentation has no such form.
+      name: "none", "dsa", "dc", "idc", the last with "cutmix", or any other name.
+      strategy: names of its ops, joined by "_"; empty if it has none.
       mixes_labels: whether ``per_sample`` needs labels as probabilities ``[n, K]``; see `augmented`.
+
+    >>> dsa_augmentation("crop_flip").name
+    'dsa'
     """
 
     per_sample: Callable[[Array, Any], Any]
@@ -40,7 +43,7 @@ class Augmentation(Choice):
 
     @property
     def is_none(self) -> bool:
-        """Whether images stay as they are."""
+        """Whether the augmentation leaves images as they are."""
         return self.name == "none"
 
     def augmented(self, key: Array, batch: Any, num_classes: int) -> Any:
@@ -58,13 +61,29 @@ class Augmentation(Choice):
 
 
 def of_images(function: Callable[[Array, Array], Array]) -> Callable[[Array, Any], Any]:
-    """``(key, batch) -> batch`` from ``(key, images) -> images``: labels and weights stay."""
+    """Makes a function of batches from a function of images; labels and weights stay.
+
+    Args:
+      function: ``(key, images) -> images``.
+
+    Returns:
+      ``(key, batch) -> batch``.
+
+    >>> import jax.numpy as jnp
+    >>> from jdd.data import Batch
+    >>> double = of_images(lambda key, images: 2 * images)
+    >>> print(double(None, Batch(jnp.ones(2), jnp.arange(2))).images)
+    [2. 2.]
+    """
     return lambda key, batch: batch._replace(images=function(key, batch.images))
 
 
 @register
 def no_augmentation() -> Augmentation:
-    """Leaves images as they are.
+    """No augmentation: images stay as they are.
+
+    Returns:
+      The augmentation.
 
     >>> no_augmentation().is_none
     True
@@ -77,12 +96,16 @@ def dsa_augmentation(strategy: str = STRATEGY) -> Augmentation:
     """DSA: one op per call, drawn from the strategy (``jdd.augment.dsa``).
 
     Args:
-      strategy: ops of color, crop, cutout, flip, scale, rotate, joined by "_".
+      strategy: names out of color, crop, cutout, flip, scale and rotate, joined by "_".
+
+    Returns:
+      The augmentation.
 
     Raises:
-      ValueError: if the strategy names an unknown op, or none (use `no_augmentation`).
+      ValueError: if the strategy names an unknown op or no op (use `no_augmentation`).
 
-    Reference: Zhao, Bilen, ICML 2021, https://arxiv.org/abs/2102.08259.
+    Reference: Zhao, Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021,
+    https://arxiv.org/abs/2102.08259.
 
     >>> dsa_augmentation("crop_flip").strategy
     'crop_flip'
@@ -99,15 +122,19 @@ def dsa_augmentation(strategy: str = STRATEGY) -> Augmentation:
 
 @register
 def dc_augmentation(strategy: str = DC_STRATEGY) -> Augmentation:
-    """DC's evaluation augmentation: one op per image (``jdd.augment.dc_augment``); never siamese.
+    """DC's augmentation for evaluation: one op per image (``jdd.augment.dc_augment``), without siamese form.
 
     Args:
-      strategy: ops of crop, scale, rotate, noise, joined by "_".
+      strategy: names out of crop, scale, rotate and noise, joined by "_".
+
+    Returns:
+      The augmentation.
 
     Raises:
-      ValueError: if the strategy names an unknown op, or none.
+      ValueError: if the strategy names an unknown op or no op (use `no_augmentation`).
 
-    Reference: the code of Zhao, Mopuri, Bilen, ICLR 2021, https://arxiv.org/abs/2006.05929.
+    Reference: the code of Zhao, Mopuri, Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021,
+    https://arxiv.org/abs/2006.05929.
 
     >>> dc_augmentation().strategy
     'crop_scale_rotate'
@@ -182,6 +209,12 @@ def cutmix_augmentation(
 
 def dsa_or_none(strategy: str) -> Augmentation:
     """`dsa_augmentation`, or `no_augmentation` for the strategy "none".
+
+    Args:
+      strategy: as in `dsa_augmentation`, or "none".
+
+    Returns:
+      The augmentation.
 
     Raises:
       ValueError: if the strategy names an unknown op.

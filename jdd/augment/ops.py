@@ -237,7 +237,7 @@ def check_images(x: Array) -> None:
     Raises:
       ValueError: if it is anything else.
 
-    >>> check_images(jnp.ones((2, 3, 4)))
+    >>> check_images(jnp.ones((2, 3, 4), jnp.float32))
     Traceback (most recent call last):
         ...
     ValueError: images must be floats [N, H, W, C] with H, W, C at least 1, got float32 (2, 3, 4)

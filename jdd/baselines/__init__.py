@@ -1,4 +1,4 @@
-"""Baselines: networks trained on real images, random, chosen by features, or all."""
+"""Baselines: networks trained on real images (random ones, ones chosen by their features, or all)."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ BASELINES: dict[str, Callable[[], Initial]] = {
     "herding": from_herding,
     "k-centre": from_k_centre,
 }
-"""Subsets of real images by name, for the command line; "whole" besides."""
+"""Subsets of real images by their name on the command line, which also has "whole"."""

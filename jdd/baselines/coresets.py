@@ -1,4 +1,4 @@
-"""Coresets: real images chosen by the features of a network that was trained on all of them."""
+"""Coresets: real images chosen by the features of a network trained on the whole set."""
 
 from __future__ import annotations
 
@@ -21,39 +21,49 @@ from jdd.training import TrainingState, train_epochs
 from jdd.validation import at_least
 
 Selection = Callable[..., Array]
-"""``selection(features [N, d], n, valid=...) -> int32 [n]``."""
+"""``selection(features [N, d], n, valid=...) -> int32 [n]``: which rows to choose."""
 
 SELECTIONS: Mapping[str, Selection] = {"herding": herding, "k-centre": k_centre}
 
 CORESET_EPOCHS = WHOLE_SET.epochs + 1
+"""Epochs for which the network that chooses is trained."""
 
 
 def train_on_all(
     key: Array, model: Model, table: ClassTable, *, epochs: int = CORESET_EPOCHS
 ) -> Variables:
-    """A network trained on all real images, by whose features coresets are chosen.
+    """Trains the network whose features choose a coreset, on all real images.
 
-    SGD as in ``WHOLE_SET`` (rate 0.01, momentum 0.9, weight decay 5e-4, batch 256, no augmentation),
-    with a tenth of the rate in the last two fifths of the epochs.
+    SGD as in ``WHOLE_SET``: learning rate 0.01, momentum 0.9, weight decay 5e-4, batch size 256, no
+    augmentation. From epoch ``(epochs - 1) // 2 + 2`` on, the learning rate is a tenth.
 
     Args:
       key: typed PRNG key.
       model: the network.
       table: the real training set; all of it is normalised to float32 on the device.
-      epochs: of training.
+      epochs: number of epochs.
 
     Returns:
-      Its variables.
+      The variables of the network.
 
     Raises:
       ValueError: if epochs is below 1.
 
-    Reference: the papers say "models trained on the whole dataset" (Zhao, Mopuri, Bilen, ICLR 2021)
-    and no recipe.
+    Reference: Zhao, Mopuri, Bilen, ICLR 2021, https://arxiv.org/abs/2006.05929, which has "models trained
+    on the whole dataset" and no recipe for them.
+
+    >>> import numpy as np
+    >>> from jdd.data import Split, class_table
+    >>> from jdd.nn import convnet
+    >>> split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1], np.int32))
+    >>> table, model = (
+    ...     class_table(split, 2, (0.5,), (0.5,)),
+    ...     convnet(2, (8, 8, 1), width=2, depth=1),
+    ... )
+    >>> sorted(train_on_all(jax.random.key(0), model, table, epochs=1))
+    ['params']
     """
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}")
-    return _train(key, model, table, jnp.int32(epochs))
+    return _train(key, model, table, jnp.int32(at_least("epochs", epochs, 1)))
 
 
 @functools.partial(jax.jit, static_argnames="model")
@@ -75,21 +85,21 @@ def select_images(
     *,
     micro_batch: int | None = None,
 ) -> Array:
-    """The images of each class that a selection picks by the network's embedding.
+    """Selects images of each class by their embeddings.
 
-    Class after class, so that the features of one class only are in memory.
+    Classes are handled one after the other, so only the features of one class are in memory.
 
     Args:
-      select: for example ``SELECTIONS["herding"]``; static.
+      select: the selection, for example ``SELECTIONS["herding"]``; static.
       model: the network; static.
-      variables: its variables.
+      variables: the variables of the network.
       table: the real training set.
       ipc: images per class; static.
       micro_batch: images that are embedded at a time; None for the platform's default.
 
     Returns:
-      float32 ``[C, ipc, H, W, ch]``, normalised, in the order in which they were picked; NaN where
-      the embedding is not finite.
+      float32 ``[C, ipc, H, W, ch]``, normalised, in the order of their selection; NaN for a class with an
+      embedding that is not finite.
 
     Raises:
       ValueError: if ipc is below 1 or a class has fewer than ipc images.
@@ -103,11 +113,11 @@ def select_images(
 
     def of_class(bounds: tuple[Array, Array]) -> Array:
         start, count = bounds
-        # Beyond the class are images of others, which are embedded too and are not valid.
+        # Rows beyond the class are images of other classes; they are embedded, and marked as not valid.
         place = jnp.minimum(start + rows, table.images.shape[0] - 1).reshape(-1, size)
         features = lax.map(lambda p: model.features(variables, take(table, p))[1], place)
         picked = select(features.reshape(rows.size, -1), ipc, valid=rows < count)
-        # A network that diverged has chosen nothing: no image may look as if it had.
+        # The selection of a network that diverged means nothing, and must not pass for one.
         return jnp.where(jnp.isfinite(features).all(), take(table, start + picked), jnp.nan)
 
     return lax.map(of_class, (table.start, table.count))
@@ -122,15 +132,15 @@ def coreset_images(
     model: Model,
     epochs: int = CORESET_EPOCHS,
 ) -> Array:
-    """Real images chosen by a fresh network that is trained on all of them (initial images, too).
+    """Trains a network on all real images, and selects images of each class by its embeddings.
 
     Args:
-      key: typed PRNG key, of the network's training; the choice itself has no randomness.
+      key: typed PRNG key for the training; the selection is not random.
       table: the real training set.
       ipc: images per class.
-      select: for example ``SELECTIONS["k-centre"]``.
-      model: the network that is trained, and whose embedding is used.
-      epochs: of its training.
+      select: the selection, for example ``SELECTIONS["k-centre"]``.
+      model: the network.
+      epochs: epochs of its training.
 
     Returns:
       float32 ``[C, ipc, H, W, ch]``, normalised.
@@ -138,8 +148,8 @@ def coreset_images(
     Raises:
       ValueError: if epochs or ipc is below 1, or a class has fewer than ipc images.
 
-    Reference: the coreset baselines of Zhao, Mopuri, Bilen, ICLR 2021. Deviation: the number of
-    epochs is ours.
+    Reference: the coreset baselines of Zhao, Mopuri, Bilen, ICLR 2021, https://arxiv.org/abs/2006.05929,
+    which gives no number of epochs.
 
     >>> import numpy as np
     >>> from jdd.data import Split, class_table
@@ -158,10 +168,13 @@ def coreset_images(
 
 @register
 def from_herding(epochs: int = CORESET_EPOCHS) -> Initial:
-    """Real images that `selection.herding` chooses, by a network trained on all of them.
+    """Initial images: real ones selected by herding (`selection.herding`).
 
     Args:
-      epochs: of that network's training.
+      epochs: epochs of training of the network whose embeddings are used.
+
+    Returns:
+      The choice of initial images.
 
     Raises:
       ValueError: if epochs is below 1.
@@ -174,10 +187,13 @@ def from_herding(epochs: int = CORESET_EPOCHS) -> Initial:
 
 @register
 def from_k_centre(epochs: int = CORESET_EPOCHS) -> Initial:
-    """Real images that `selection.k_centre` chooses, by a network trained on all of them.
+    """Initial images: real ones selected by k-centre (`selection.k_centre`).
 
     Args:
-      epochs: of that network's training.
+      epochs: epochs of training of the network whose embeddings are used.
+
+    Returns:
+      The choice of initial images.
 
     Raises:
       ValueError: if epochs is below 1.

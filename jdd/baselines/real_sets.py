@@ -1,4 +1,4 @@
-"""Networks trained on real images: random or chosen subsets of the classes, and the whole set."""
+"""Evaluation of real images: random or selected ones of each class, and the whole set."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from jdd.data.table import ClassTable, take
 from jdd.evaluate import Evaluation, EvaluationProtocol, evaluate
 from jdd.nn import Model
 from jdd.synthetic import Initial, class_labels, flat
+from jdd.validation import at_least
 
-# A few passes with the optimiser of the papers: what the architecture reaches, not a record.
 WHOLE_SET = EvaluationProtocol("whole set", epochs=14)
+"""Training on the whole set: 15 epochs of the papers' SGD, which is not tuned for the best accuracy."""
 
 
 def real_set(key: Array, initial: Initial, model: Model, table: ClassTable, ipc: int) -> Batch:
-    """Real images of each class as a set to train on.
+    """A training set of real images.
 
     Args:
       key: typed PRNG key.
-      initial: which images, for example ``synthetic.from_real()`` or ``baselines.from_herding()``.
-      model: the network whose features choose, where they do.
+      initial: how images are chosen, as ``synthetic.from_real()`` or ``baselines.from_herding()``.
+      model: the network whose embeddings are used, if the choice uses any.
       table: the real training set.
       ipc: images per class.
 
@@ -33,16 +34,30 @@ def real_set(key: Array, initial: Initial, model: Model, table: ClassTable, ipc:
       A batch of ``C * ipc`` images, class-major.
 
     Raises:
-      ValueError: if a class has fewer than ipc images, or the network that chooses diverged.
+      ValueError: if a class has fewer than ipc images, or the training of the network that chooses diverged.
     """
     images = initial.images(key, table, model, ipc)
     if not bool(jnp.isfinite(images).all()):
-        raise ValueError(f"{initial}: the {model.name} that chooses images diverged")
+        raise ValueError(
+            f"{initial}: the training of the {model.name} that chooses images diverged"
+        )
     return flat(Batch(images, class_labels(*images.shape[:2])))
 
 
 def whole_set(table: ClassTable) -> Batch:
-    """Every image of a table, normalised, with its label."""
+    """All images of a table as a training set.
+
+    Args:
+      table: the images.
+
+    Returns:
+      A batch of all images, normalised, class-major.
+
+    >>> from jdd.data import Split, class_table
+    >>> split = Split(np.zeros((3, 8, 8, 1), np.uint8), np.array([1, 0, 1], np.int32))
+    >>> whole_set(class_table(split, 2, (0.5,), (0.5,))).labels.tolist()
+    [0, 1, 1]
+    """
     n = table.images.shape[0]
     classes = jnp.arange(table.num_classes, dtype=jnp.int32)
     return Batch(
@@ -64,20 +79,20 @@ def evaluate_real_sets(
     networks_per_dispatch: int = 5,
     report: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Trains fresh networks on sets of real images, each drawn anew, and tests them.
+    """Trains fresh networks on several sets of real images, and tests them.
 
     Args:
-      key: typed PRNG key; each set gets its own.
-      initial: see `real_set`.
+      key: typed PRNG key, from which each set and each network draw their own.
+      initial: how images are chosen (see `real_set`).
       model: the architecture.
       train: the real training set.
       test: the real test set, normalised as ``train`` is.
       ipc: images per class.
       protocol: how networks are trained.
-      sets: how many sets.
+      sets: number of sets.
       num_networks: networks per set.
       networks_per_dispatch: networks trained by one call of the compiled program.
-      report: called with (networks done, sets * num_networks) after each dispatch.
+      report: called with (finished networks, sets * num_networks) after each dispatch.
 
     Returns:
       ``sets * num_networks`` accuracies, set by set.
@@ -85,10 +100,8 @@ def evaluate_real_sets(
     Raises:
       ValueError: if sets or num_networks is below 1, or as `real_set`.
     """
-    if sets < 1:
-        raise ValueError(f"sets must be at least 1, got {sets}")
     evaluations = []
-    for i in range(sets):
+    for i in range(at_least("sets", sets, 1)):
         draw_key, key_of_set = jax.random.split(jax.random.fold_in(key, i))
 
         def report_all(n: int, _: int, before: int = i * num_networks) -> None:
@@ -124,17 +137,17 @@ def evaluate_whole_set(
     networks_per_dispatch: int = 5,
     report: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Trains fresh networks on all real images and tests them: where a distilled set could lead at best.
+    """Trains fresh networks on all real images, and tests them: an upper bound for a distilled set.
 
     Args:
-      key: typed PRNG key; each network gets its own.
+      key: typed PRNG key, from which each network draws its own.
       model: the architecture.
       train: the real training set; all of it is normalised to float32 on the device.
       test: the real test set, normalised as ``train`` is.
       protocol: how networks are trained; by default 15 epochs of the papers' SGD without augmentation.
-      num_networks: how many networks.
+      num_networks: number of networks.
       networks_per_dispatch: networks trained by one call of the compiled program.
-      report: called with (networks done, num_networks) after each dispatch.
+      report: called with (finished networks, num_networks) after each dispatch.
 
     Returns:
       The accuracies.

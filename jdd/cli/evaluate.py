@@ -39,7 +39,7 @@ _NETWORKS = 20
 _WORDS = (*baselines.BASELINES, "whole")
 
 
-class _Judge(NamedTuple):
+class _Evaluator(NamedTuple):
     """An evaluation network and its protocol."""
 
     network: nn.Network
@@ -51,14 +51,14 @@ class _Setting(NamedTuple):
     dataset: Dataset
     train: ClassTable
     test: ClassTable
-    judges: list[_Judge]
+    evaluators: list[_Evaluator]
 
 
 class _Row(NamedTuple):
-    """Images to train on, and how: ``train(judge, report) -> Evaluation``."""
+    """Images to train on, and how: ``train(evaluator, report) -> Evaluation``."""
 
     images: str
-    train: Callable[[_Judge, Callable[[int, int], None]], evaluation.Evaluation]
+    train: Callable[[_Evaluator, Callable[[int, int], None]], evaluation.Evaluation]
 
 
 def evaluate(command: Evaluate, arguments: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ def evaluate(command: Evaluate, arguments: Sequence[str]) -> None:
         if file is None or not file.exists():
             raise
         raise Interrupted(f"stopped; the scores so far are in {file}") from None
-    (report.cross_architecture if len(setting.judges) > 1 else report.scores)(out, scores)
+    (report.cross_architecture if len(setting.evaluators) > 1 else report.scores)(out, scores)
 
 
 def real_images(word: str, flag: str, *, is_set_allowed: bool = False) -> Initial | None:
@@ -110,13 +110,13 @@ def _scores(
     setting: _Setting, rows: list[_Row], keep: Callable[[list[Score], bool], None]
 ) -> list[Score]:
     """Every row for every network; the scores so far, and whether they are all, are kept after each."""
-    pairs = [(judge, row) for judge in setting.judges for row in rows]
+    pairs = [(evaluator, row) for evaluator in setting.evaluators for row in rows]
     scores: list[Score] = []
     with RunProgress(None) as progress:
-        for judge, row in pairs:
+        for evaluator, row in pairs:
             began = time.perf_counter()
-            what = f"{row.images}: {judge.model.name}"
-            result = row.train(judge, lambda n, m, what=what: progress.training(what, n, m))
+            what = f"{row.images}: {evaluator.model.name}"
+            result = row.train(evaluator, lambda n, m, what=what: progress.training(what, n, m))
             score = Score.of(row.images, result, time.perf_counter() - began)
             took = f"{len(score.accuracies)} networks in {duration(score.seconds)}"
             progress.note(f"{what}: {score} ({took})")
@@ -140,7 +140,7 @@ def _write(
         "complete": complete,
         "set": command.set,
         "data": setting.dataset.name,
-        "networks": [judge.network.to_json() for judge in setting.judges],
+        "networks": [evaluator.network.to_json() for evaluator in setting.evaluators],
         "scores": [score.record() for score in scores],
         "seed": command.seed,
         "command": shlex.join(["jdd", *arguments]),
@@ -202,14 +202,14 @@ def _distilled(command: Evaluate) -> tuple[_Setting, list[_Row]]:
     key = jax.random.fold_in(jax.random.key(command.seed), 0)
     labels, networks = jnp.asarray(distilled.labels), command.networks or _NETWORKS
 
-    def train(judge: _Judge, done: Callable[[int, int], None]) -> evaluation.Evaluation:
+    def train(evaluator: _Evaluator, done: Callable[[int, int], None]) -> evaluation.Evaluation:
         return evaluation.evaluate(
             key,
-            judge.model,
+            evaluator.model,
             images,
             labels,
             setting.test,
-            judge.protocol,
+            evaluator.protocol,
             num_networks=networks,
             learning_rate=metadata.learning_rate,
             networks_per_dispatch=networks_per_dispatch(),
@@ -249,21 +249,21 @@ def _real_row(
     networks: int,
     protocol: evaluation.EvaluationProtocol | None = None,
 ) -> _Row:
-    """Networks trained on real images, all if ``initial`` is None; by the judge's protocol if None."""
+    """Networks trained on real images, all if ``initial`` is None; by the evaluator's protocol if None."""
     key = jax.random.fold_in(jax.random.key(command.seed), 1)
     group = networks_per_dispatch()
 
-    def train(judge: _Judge, done: Callable[[int, int], None]) -> evaluation.Evaluation:
-        used = protocol or judge.protocol
+    def train(evaluator: _Evaluator, done: Callable[[int, int], None]) -> evaluation.Evaluation:
+        used = protocol or evaluator.protocol
         if initial is None:
             return baselines.evaluate_whole_set(
-                *(key, judge.model, setting.train, setting.test, used),
+                *(key, evaluator.model, setting.train, setting.test, used),
                 num_networks=networks,
                 networks_per_dispatch=group,
                 report=done,
             )
         return baselines.evaluate_real_sets(
-            *(key, initial, judge.model, setting.train, setting.test, ipc, used),
+            *(key, initial, evaluator.model, setting.train, setting.test, ipc, used),
             sets=sets,
             num_networks=networks,
             networks_per_dispatch=group,
@@ -332,12 +332,12 @@ def _setting(
     shape, classes = dataset.image_shape, dataset.num_classes
     with naming(*network_flags(command)):
         models = [each.model(classes, shape) for each in networks]
-    judges = [_Judge(*each) for each in zip(networks, models, protocols, strict=True)]
+    evaluators = [_Evaluator(*each) for each in zip(networks, models, protocols, strict=True)]
     train, test = (
         class_table(split, classes, space.mean, space.std)
         for split in (dataset.train, dataset.test)
     )
-    return _Setting(dataset, train, test, judges)
+    return _Setting(dataset, train, test, evaluators)
 
 
 def _data_of_set(distilled: DistilledSet, dataset: Dataset) -> Dataset:
@@ -376,6 +376,6 @@ def _facts(setting: _Setting) -> dict[str, Any]:
     dataset = setting.dataset
     return {
         "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.test)} test images",
-        "network": ", ".join(judge.model.name for judge in setting.judges),
+        "network": ", ".join(evaluator.model.name for evaluator in setting.evaluators),
         "device": f"{jax.devices()[0].device_kind}; jax {jax.__version__}",
     }

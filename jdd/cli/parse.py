@@ -157,7 +157,10 @@ def _distill_record(recipe: Any) -> type:
     fields = []
     for name, parameter in method_options(recipe).items():
         kind, text = types.get(name, str), helps.get(name, "")
-        metavar = _METAVARS.get(getattr(_first_type(kind), "__name__", ""))
+        first = _first_type(kind)
+        metavar = _METAVARS.get(getattr(first, "__name__", ""))
+        if type(None) in typing.get_args(kind) and typing.get_origin(first) is typing.Literal:
+            metavar = "{" + ",".join(typing.get_args(first)) + "}"
         default = "none" if parameter.default in (None, ()) else ""
         conf = options.option(metavar, text, default) if metavar else options.arg(help=text)
         read_by = _READ_BY.get(kind)

@@ -54,7 +54,8 @@ def accuracy(
         label = jnp.searchsorted(table.start, place, side="right") - 1
         return jnp.sum((jnp.argmax(logits, -1) == label) & (place >= i * size))
 
-    return lax.map(correct, jnp.arange(batches, dtype=jnp.int32)).sum() / n
+    count = lax.map(correct, jnp.arange(batches, dtype=jnp.int32)).sum()
+    return count.astype(jnp.float32) / n
 
 
 def class_accuracies(

@@ -116,8 +116,8 @@ def kernel_velocity(kernels: Array, times: Array) -> Array:
     https://arxiv.org/abs/2202.02916, compare class-wise and collective matching by it.
 
     >>> still = jnp.stack([jnp.eye(2)] * 3)
-    >>> kernel_velocity(still, jnp.array([0, 10, 20]))
-    Array([0., 0.], dtype=float32)
+    >>> kernel_velocity(still, jnp.array([0, 10, 20])).tolist()
+    [0.0, 0.0]
     """
     if kernels.ndim != 3 or kernels.shape[0] < 2 or times.shape != kernels.shape[:1]:
         raise ValueError(

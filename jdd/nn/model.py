@@ -133,24 +133,6 @@ class Model:
         run = _run_in_training if training else _run_in_evaluation
         return Partial(run, Partial(self.forward), statistics), variables["params"]
 
-    def frozen(self, variables: Variables) -> tuple[Callable[[Any, Array], Array], Any]:
-        function, params = self.network(variables)
-        # removed once nothing uses it
-        return Partial(_logits, function), params
-
-    def frozen_features(self, variables: Variables) -> Callable[[Any, Array], tuple[Taps, Array]]:
-        # removed once nothing uses it
-        return Partial(_features, self.network(variables)[0])
-
-    @functools.cached_property
-    def train_features(self) -> Callable[[Variables, Array], tuple[Taps, Array]]:
-        # removed once nothing uses it
-        return lambda v, x: _features_of(self.forward(v, x, training=True)[0], self.name)
-
-    def _replace(self, **changes: Any) -> Model:
-        # removed once nothing uses it
-        return dataclasses.replace(self, **changes)
-
 
 class StackedModel(Model):
     """Several networks of one architecture; see ``stacked``."""
@@ -308,16 +290,6 @@ def _run_in_evaluation(
 
 def _run_in_training(forward: Forward, statistics: Variables, params: Any, images: Array) -> Output:
     return forward({"params": params, **statistics}, images, training=True)[0]
-
-
-def _logits(function: Callable[[Any, Array], Output], params: Any, images: Array) -> Array:
-    return function(params, images).logits
-
-
-def _features(
-    function: Callable[[Any, Array], Output], params: Any, images: Array
-) -> tuple[Taps, Array]:
-    return _features_of(function(params, images), "the network")
 
 
 def _features_of(output: Output, name: str) -> tuple[Taps, Array]:

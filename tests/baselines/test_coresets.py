@@ -43,17 +43,17 @@ def table():
 @pytest.mark.parametrize(("name", "micro_batch"), [("herding", 3), ("k-centre", 100)])
 def test_each_class_is_chosen_from_by_its_own_features(table, name, micro_batch):
     variables = MODEL.init(jax.random.key(0))
-    found = select_images(SELECTIONS[name], MODEL, variables, table, 4, micro_batch=micro_batch)
+    images_of = select_images(SELECTIONS[name], MODEL, variables, table, 4, micro_batch=micro_batch)
     for c, (start, count) in enumerate(zip(np.cumsum([0, *COUNTS]), COUNTS, strict=False)):
         images = take(table, jnp.arange(start, start + count))
         rows = SELECTIONS[name](MODEL.features(variables, images)[1], 4)
-        np.testing.assert_allclose(found[c], images[rows], rtol=1e-6)
+        np.testing.assert_allclose(images_of[c], images[rows], rtol=1e-6)
 
 
 def test_the_network_is_trained_on_all_images(table):
     assert WHOLE_SET.epochs + 1 == CORESET_EPOCHS
     key = jax.random.key(3)
-    found = train_on_all(key, MODEL, table)
+    trained = train_on_all(key, MODEL, table)
     start, training = jax.random.split(key)
     variables = MODEL.init(start)
     batch, sgd = whole_set(table), WHOLE_SET.sgd
@@ -62,7 +62,7 @@ def test_the_network_is_trained_on_all_images(table):
     expected, _ = train_epochs(
         training, MODEL, state, batch.images, batch.labels, sgd, epochs=CORESET_EPOCHS
     )
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected.variables), strict=True):
+    for a, b in zip(jax.tree.leaves(trained), jax.tree.leaves(expected.variables), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     longer = train_on_all(key, MODEL, table, epochs=60)
     assert accuracy(MODEL, longer, table) > 0.9
@@ -90,10 +90,10 @@ def test_networks_on_chosen_sets(table):
 
     spying = dataclasses.replace(usual, images=images)
     protocol = EvaluationProtocol("quick", epochs=2)
-    found = evaluate_real_sets(
+    result = evaluate_real_sets(
         jax.random.key(0), spying, MODEL, table, table, 1, protocol, sets=2, num_networks=1
     )
-    assert found.accuracies.shape == (2,) and found.protocol is protocol
+    assert result.accuracies.shape == (2,) and result.protocol is protocol
     assert len(drawn) == 2 and (drawn[0] != drawn[1])
     assert len(np.unique(np.asarray([jax.random.key_data(key) for key in drawn]), axis=0)) == 2
 

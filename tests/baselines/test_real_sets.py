@@ -36,19 +36,21 @@ def table():
 
 def test_each_set_is_drawn_anew_and_has_its_networks(table):
     seen = []
-    found = evaluate_real_sets(
+    result = evaluate_real_sets(
         *(jax.random.key(3), from_real(), MODEL, table, table, 2, QUICK),
         sets=2,
         num_networks=3,
         report=lambda *done: seen.append(done),
     )
-    assert found.accuracies.shape == (6,) and found.protocol is QUICK and found.model == MODEL.name
+    assert (
+        result.accuracies.shape == (6,) and result.protocol is QUICK and result.model == MODEL.name
+    )
     assert seen == [(3, 6), (6, 6)]
     draw, key = jax.random.split(jax.random.fold_in(jax.random.key(3), 1))
     images = real(draw, table, 2).reshape(4, 8, 8, 1)
     labels = jnp.array([0, 0, 1, 1])
     second = evaluate(key, MODEL, images, labels, table, QUICK, num_networks=3)
-    np.testing.assert_array_equal(found.accuracies[3:], second.accuracies)
+    np.testing.assert_array_equal(result.accuracies[3:], second.accuracies)
     with pytest.raises(ValueError, match="sets must be at least 1"):
         evaluate_real_sets(jax.random.key(0), from_real(), MODEL, table, table, 2, QUICK, sets=0)
 
@@ -70,8 +72,8 @@ def test_the_whole_set_is_every_image_with_its_label(table):
     batch = whole_set(table)
     np.testing.assert_array_equal(batch.images, images)
     assert batch.labels.tolist() == labels.tolist()
-    found = evaluate_whole_set(jax.random.key(1), MODEL, table, table, num_networks=2)
+    result = evaluate_whole_set(jax.random.key(1), MODEL, table, table, num_networks=2)
     same = evaluate(jax.random.key(1), MODEL, images, labels, table, WHOLE_SET, num_networks=2)
-    np.testing.assert_array_equal(found.accuracies, same.accuracies)
-    assert found.protocol is WHOLE_SET
+    np.testing.assert_array_equal(result.accuracies, same.accuracies)
+    assert result.protocol is WHOLE_SET
     assert evaluate_whole_set(jax.random.key(1), MODEL, table, table, QUICK).protocol is QUICK

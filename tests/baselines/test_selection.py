@@ -53,8 +53,8 @@ def features(request) -> np.ndarray:
 @BOTH
 def test_as_the_plain_loop(select, plain, features):
     expected = plain(features.astype(np.float64), 12)
-    found = select(features, 12)
-    assert found.dtype == jnp.int32 and found.tolist() == expected
+    picked_rows = select(features, 12)
+    assert picked_rows.dtype == jnp.int32 and picked_rows.tolist() == expected
     assert select(features, 5).tolist() == expected[:5]
     assert sorted(select(features, 41).tolist()) == list(range(41))
 
@@ -81,8 +81,11 @@ def test_of_equals_the_first_and_none_twice(select, plain):
 @BOTH
 def test_under_jit_vmap_and_low_precision(select, plain, features):
     stacked = jnp.stack([features, features[::-1]])
-    found = jax.jit(jax.vmap(lambda x: select(x, 4)))(stacked)
-    assert found.tolist() == [select(features, 4).tolist(), select(features[::-1], 4).tolist()]
+    picked_rows = jax.jit(jax.vmap(lambda x: select(x, 4)))(stacked)
+    assert picked_rows.tolist() == [
+        select(features, 4).tolist(),
+        select(features[::-1], 4).tolist(),
+    ]
     rounded = jnp.asarray(features, jnp.bfloat16)
     assert select(rounded, 4).tolist() == plain(np.asarray(rounded, np.float64), 4)
 

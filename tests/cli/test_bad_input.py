@@ -416,7 +416,7 @@ CASES = [
     ),
     (
         "distill cafe --layer-weights 1 1 SMALL --out W/new",
-        ["3 layers and 2 weights", "ConvNet-1", "(option --layer-weights)"],
+        ["3 real layers and 2 weights", "ConvNet-1", "(option --layer-weights)"],
     ),
     ("distill cafe --strategy crp --out W/new", ["did you mean 'crop'", "--strategy"]),
 ]

@@ -400,7 +400,7 @@ REFUSED = [
     ("dc --augment dc_augmentation", "cannot be siamese", "--augment"),
     ("dm --objective per_class(siamese)", "must end in a scalar", "--objective"),
     ("dm --objective collective(gradients)", "must end in a scalar", "--objective"),
-    ("cafe --objective layer_features((1,))", "got 3 and 3 layers and 1 weights", "--objective"),
+    ("cafe --objective layer_features((1,))", "3 real layers and 1 weights", "--objective"),
     ("dc --optimizer by_group(tints=sgd(0.1))", "the groups tints, the parameters", "--optimizer"),
     ("dm --synthetic mosaic(3)", "multiple of 9 images whose sides", "--synthetic"),
     ("dc --motion by_queries(query=999)", "query must be at most", "--motion"),

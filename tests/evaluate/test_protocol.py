@@ -120,10 +120,10 @@ def test_another_rate_or_name_is_not_compiled_anew_and_is_what_trains(easy):
     usual = EvaluationProtocol("one", epochs=20, learning_rate=0.05)
     first, once = run(usual)
     slow, twice = run(dataclasses.replace(usual, name="other", learning_rate=1e-6))
-    given, thrice = run(usual, learning_rate=1e-6)
+    by_argument, thrice = run(usual, learning_rate=1e-6)
     again, _ = run(usual, learning_rate=jnp.float32(0.05))
     assert once == twice == thrice == len(traced)
-    np.testing.assert_array_equal(slow, given)
+    np.testing.assert_array_equal(slow, by_argument)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, slow)
     with pytest.raises(ValueError, match="learning_rate must be above 0 and finite, got -1"):

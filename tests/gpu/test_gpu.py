@@ -1,4 +1,4 @@
-"""What only a GPU can show: it computes what the CPU computes, by the platform's own convolution."""
+"""A GPU computes what the CPU computes, by the platform's own convolution."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def test_dsas_image_gradient_equals_the_cpus(over_classes):
         pair = Pair(Batch(images, jnp.tile(labels, (1, 2))), Batch(real, jnp.tile(labels, (1, 8))))
         return value_of(objective, pair, context)
 
-    found = []
+    gradients = []
     with jax.default_matmul_precision("highest"):
         for platform in ("gpu", "cpu"):
             args = jax.device_put((syn, variables), jax.devices(platform)[0])
-            found.append(np.asarray(jax.jit(jax.grad(loss))(*args)))
-    assert np.linalg.norm(found[0] - found[1]) < 1e-3 * np.linalg.norm(found[1])
+            gradients.append(np.asarray(jax.jit(jax.grad(loss))(*args)))
+    assert np.linalg.norm(gradients[0] - gradients[1]) < 1e-3 * np.linalg.norm(gradients[1])

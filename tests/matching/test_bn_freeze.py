@@ -16,9 +16,9 @@ def test_statistics_pass_and_frozen_matching(reference, setting, nhwc):
     _, variables = jax.jit(model.train)(variables, images.reshape(-1, *images.shape[2:]))
     for layer, (norm, features) in enumerate((("norm0", 1), ("norm1", 5), ("norm2", 9))):
         stats = variables["batch_stats"][norm]
-        for ours, theirs in (("mean", "running_mean"), ("var", "running_var")):
-            want = arrays[f"running_after_f64.features.{features}.{theirs}"]
-            np.testing.assert_allclose(stats[ours], want, rtol=1e-6, atol=1e-7, err_msg=str(layer))
+        for name, name_in_torch in (("mean", "running_mean"), ("var", "running_var")):
+            want = arrays[f"running_after_f64.features.{features}.{name_in_torch}"]
+            np.testing.assert_allclose(stats[name], want, rtol=1e-6, atol=1e-7, err_msg=str(layer))
     objective = per_class(chain(gradients(real_micro_batch=4), layerwise_cosine()))
     network, params = model.network(variables)
     assert set(params) == set(variables["params"])

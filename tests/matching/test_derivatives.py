@@ -113,11 +113,11 @@ def test_a_step_on_the_images_is_differentiable_in_the_network_and_in_the_real_s
     """As learning to distil does it: the gradient in the images was taken within."""
 
     def after_step(objective):
-        def value(params, real):
-            found, gradient = jax.value_and_grad(lambda x: objective(x, params, real))(IMAGES)
-            return found + jnp.square(IMAGES - 0.1 * gradient).sum()
+        def after(params, real):
+            value, gradient = jax.value_and_grad(lambda x: objective(x, params, real))(IMAGES)
+            return value + jnp.square(IMAGES - 0.1 * gradient).sum()
 
-        return jax.jit(jax.grad(value, (0, 1)))(PARAMS, REAL_IMAGES)
+        return jax.jit(jax.grad(after, (0, 1)))(PARAMS, REAL_IMAGES)
 
     got = after_step(lambda x, p, r: loss_of(OBJECTIVES[name], x, p, r))
     want = after_step(lambda x, p, r: plain(name, x, p, r))
@@ -202,7 +202,7 @@ def refusals():
 
 @pytest.mark.parametrize(("name", "argument", "transform"), [*refusals()])
 def test_other_derivatives_are_refused(name, argument, transform):
-    """They would be 0, or one part of several, without a word."""
+    """Without an error they would be 0, or one part of several."""
     function, start = FORBIDDEN[argument]
     value = TRANSFORMS[transform](lambda x: function(OBJECTIVES[name], x))
     if transform == "none":

@@ -151,7 +151,6 @@ def test_recipes_are_saved_and_read(name, data):
         (lambda: jdd.dream(1, every=0), "every must be at least 1, got 0"),
         (lambda: jdd.dream(0), "ipc must be at least 1, got 0"),
         (lambda: jdd.dream_plus(1, embedding_weight=-1), "embedding_weight must be at least 0"),
-        (lambda: jdd.dream_plus(1, architecture="mlp"), "architecture must have convolutions for"),
         (lambda: jdd.ncfm(1, frequencies=0), "frequencies must be at least 1, got 0"),
         (lambda: jdd.ncfm(1, alpha=2), "alpha must be from 0 to 1, got 2"),
         (lambda: jdd.ncfm(1, factor=0), "factor must be at least 1, got 0"),

@@ -239,10 +239,12 @@ def root_distance(a: jax.Array, b: jax.Array) -> jax.Array:
     return jax.numpy.sqrt(1e-6 + jax.numpy.square(a - b).sum())
 
 
-def own(ipc: int, *, data: str = "", architecture: str = "convnet", weight: float = 2.0) -> Recipe:
+def root_means(
+    ipc: int, *, data: str = "", architecture: str = "convnet", weight: float = 2.0
+) -> Recipe:
     """A method of its own: embeddings, Adam, networks that train on real images."""
     return Recipe(
-        name="own",
+        name="root-means",
         ipc=ipc,
         objective=feature_means(weight),
         optimizer=methods.adam(0.05),
@@ -256,8 +258,10 @@ def own(ipc: int, *, data: str = "", architecture: str = "convnet", weight: floa
 
 
 def test_a_preset_from_outside_distils_resumes_and_is_saved():
-    recipe = own(2)
-    assert Recipe.from_json(recipe.to_json()) == own(2, weight=2.0) != own(2, weight=1.0)
+    recipe = root_means(2)
+    assert (
+        Recipe.from_json(recipe.to_json()) == root_means(2, weight=2.0) != root_means(2, weight=1.0)
+    )
     assert "feature_means(2.0)" in str(recipe)
     whole, losses = run(recipe)
     assert np.isfinite(losses).all() and len(set(losses.tolist())) == 6

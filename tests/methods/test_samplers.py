@@ -52,7 +52,7 @@ def test_what_it_sees_of_the_run():
     def draw(key, state, table, view: View):
         output = view.network(view.params, jax.numpy.zeros((2, 8, 8, 1)))
         assert output.logits.shape == (2, 3) and output.embedding is not None
-        drawn, _ = usual.draw(key, state["own"], table, view)
+        drawn, _ = usual.draw(key, state["usual"], table, view)
         logged = jax.numpy.stack([view.update_of_run, view.update_of_network, view.coupled * 1])
         kept = jax.lax.dynamic_update_slice(
             state["log"], logged[None].astype(np.int32), (state["row"], 0)
@@ -62,7 +62,7 @@ def test_what_it_sees_of_the_run():
 
     def init(key, table):
         zeros = jax.numpy.zeros((8, 3), np.int32)
-        return {"own": usual.init(key, table), "log": zeros, "row": np.int32(0) + zeros[0, 0]} | {
+        return {"usual": usual.init(key, table), "log": zeros, "row": np.int32(0) + zeros[0, 0]} | {
             "weight": jax.numpy.float32(0)
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import subprocess
 import sys
 
@@ -93,7 +94,8 @@ def test_one_jitted_network_call_equals_the_separate_functions(name):
     function, params = model.network(variables, training=True)
     output = jax.jit(function)(params, IMAGES)
     assert_close(output.logits, jax.jit(model.train)(variables, IMAGES)[0])
-    assert_close(output[1:], jax.jit(model.train_features)(variables, IMAGES))
+    trained = jax.jit(functools.partial(model.forward, training=True))(variables, IMAGES)[0]
+    assert_close(output[1:], trained[1:])
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -250,20 +252,3 @@ def test_stacked_models():
         assert_close(jax.tree.map(lambda x, i=i: x[i], got), want)
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         stacked(one, 0)
-
-
-def test_the_earlier_names():
-    """`frozen`, `frozen_features` and `train_features`; removed together with them."""
-    model = small_convnet()
-    variables = trained_variables(model)
-    function, params = model.frozen(variables)
-    assert params is variables["params"]
-    assert_equal(function(params, IMAGES), model.apply(variables, IMAGES))
-    features = model.frozen_features(variables)
-    assert_equal(features(params, IMAGES), model.features(variables, IMAGES))
-    function, params = model.network(variables, training=True)
-    want = function(params, IMAGES)
-    assert_equal(model.train_features(variables, IMAGES), (want.taps, want.embedding))
-    assert jax.tree.structure(model.frozen(variables)[0]) == jax.tree.structure(
-        small_convnet().frozen(variables)[0]
-    )
