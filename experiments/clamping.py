@@ -10,47 +10,45 @@ Writes experiments/results/clamping/digits.json.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import sys
-from pathlib import Path
-from typing import Any
+import time
+from typing import Annotated, Any
 
+import cells
 import jax
 import numpy as np
+from benchmarks import script
 
 import jdd
 from jdd import data, evaluate, methods, nn, synthetic
-
-OUT = Path(__file__).resolve().parent / "results" / "clamping" / "digits.json"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--ipc", type=int, default=1)
-    parser.add_argument("--networks", type=int, default=10, help="of the run")
-    parser.add_argument("--updates", type=int, default=20, help="of each network")
-    parser.add_argument("--width", type=int, default=32, help="of the networks")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0, help="the first one")
-    parser.add_argument("--eval-networks", type=int, default=5)
-    parser.add_argument("--eval-epochs", type=int, default=300)
-    options = parser.parse_args()
-    for name in ("ipc", "networks", "updates", "width", "seeds", "eval_networks", "eval_epochs"):
-        if getattr(options, name) < 1:
-            flag = name.replace("_", "-")
-            parser.error(f"--{flag} must be at least 1, got {getattr(options, name)}")
-    report = measured(options)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report, indent=1))
-    return 0
+from jdd.cli.options import option
+from jdd.validation import at_least
 
 
-def measured(options: Any) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(cells.Options):
+    """Options of the comparison."""
+
+    ipc: Annotated[int, option("N", "Stored images per class.")] = 1
+    networks: Annotated[int, option("K", "Fresh random networks of each run.")] = 10
+    updates: Annotated[int, option("T", "Of the set, on each network.")] = 20
+    width: Annotated[int, option("CHANNELS", "Of the networks.")] = 32
+    sets: Annotated[int, option("N", "Of each way, with consecutive seeds.")] = 3
+    eval_networks: Annotated[int, option("N", "Networks that each set is tested on.")] = 5
+    eval_epochs: Annotated[int, option("EPOCHS", "Of these networks.")] = 300
+
+
+def measure(options: Options, command: str) -> None:
+    """Runs every way of clamping, and writes the file."""
+    for name in ("ipc", "networks", "updates", "width", "sets", "eval_networks", "eval_epochs"):
+        at_least(f"--{name.replace('_', '-')}", getattr(options, name), 1)
+    began = time.perf_counter()
+    file = options.results / "clamping" / "digits.json"
+    script.write_json(file, measured(options), command, began)
+
+
+def measured(options: Options) -> dict[str, Any]:
     """Accuracies and pixels of every way of clamping."""
     dataset = jdd.load_dataset("digits")
     train, test = dataset.tables()
@@ -78,7 +76,7 @@ def measured(options: Any) -> dict[str, Any]:
         learned = dataclasses.replace(recipe.synthetic, projected=projected)
         method = methods.build(dataclasses.replace(recipe, synthetic=learned), model)
         run = methods.advance(method, recipe.total_steps)
-        for seed in range(options.seed, options.seed + options.seeds):
+        for seed in range(options.seed, options.seed + options.sets):
             state = method.init(jax.random.key(seed), data.Data(train))
             state, _ = run(state, data.Data(train), recipe.total_steps)
             way = ways.setdefault(name, {"accuracies": [], "outside": [], "pixels": []})
@@ -86,17 +84,13 @@ def measured(options: Any) -> dict[str, Any]:
             way["accuracies"] += accuracies(method, state, seed)
             way["outside"].append(float(np.mean((pixels < 0) | (pixels > 1))))
             way["pixels"].append([float(pixels.min()), float(pixels.max())])
+            print(f"seed {seed}, {name}: {np.mean(way['accuracies']):.4f}", flush=True)
             if projected == "network":
                 assert learned.project is not None
                 state = dataclasses.replace(state, synthetic=learned.project(state.synthetic))
                 clamped = ways.setdefault("once, clamped at the end", {"accuracies": []})
                 clamped["accuracies"] += accuracies(method, state, seed)
     return {
-        "command": f"python experiments/clamping.py --ipc {options.ipc} --networks {options.networks} "
-        f"--updates {options.updates} --width {options.width} --seeds {options.seeds} "
-        f"--seed {options.seed} --eval-networks {options.eval_networks} "
-        f"--eval-epochs {options.eval_epochs}",
-        "device": f"{jax.default_backend()}, jax {jax.__version__}",
         "optimizer": str(recipe.optimizer),
         "protocol": protocol.describe(),
         "clamped": {
@@ -111,4 +105,4 @@ def measured(options: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script.main(__file__, __doc__, Options, measure))
