@@ -68,6 +68,7 @@ def measured(options: Options) -> dict[str, Any]:
             test,
             protocol,
             num_networks=options.eval_networks,
+            checkpoints=1,
         )
         return result.accuracies.tolist()
 

@@ -30,7 +30,7 @@ from jdd.datasets import Dataset, load_dataset
 from jdd.runs.errors import Interrupted
 from jdd.runs.experiment import check_augmentation
 from jdd.runs.machine import device, peak_memory_mb
-from jdd.runs.progress import RunProgress, duration
+from jdd.runs.progress import RunProgress
 from jdd.runs.scores import Score, networks_per_dispatch
 from jdd.synthetic import Initial
 from jdd.validation import one_of
@@ -118,8 +118,7 @@ def _scores(
             what = f"{row.images}: {evaluator.model.name}"
             result = row.train(evaluator, lambda n, m, what=what: progress.training(what, n, m))
             score = Score.of(row.images, result, time.perf_counter() - began)
-            took = f"{len(score.accuracies)} networks in {duration(score.seconds)}"
-            progress.note(f"{what}: {score} ({took})")
+            progress.note(f"{what}: {score.note}")
             scores.append(score)
             keep(scores, len(scores) == len(pairs))
     return scores

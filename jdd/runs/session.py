@@ -20,7 +20,7 @@ from jdd.runs.errors import FolderError, Interrupted, RunError, one_line
 from jdd.runs.experiment import Experiment, require_compilation
 from jdd.runs.interrupt import Interrupt
 from jdd.runs.machine import device, peak_memory_mb
-from jdd.runs.progress import RunProgress, duration
+from jdd.runs.progress import RunProgress
 from jdd.runs.scores import Score, networks_per_dispatch
 from jdd.synthetic import flat, from_real
 
@@ -287,8 +287,7 @@ class _Session:
         began = time.perf_counter()
         evaluation = train(key, report)
         score = Score.of(images, evaluation, time.perf_counter() - began)
-        took = f"{len(score.accuracies)} networks in {duration(score.seconds)}"
-        self.progress.note(f"{self.unit} {step}/{self.total}: {images}: {score} ({took})")
+        self.progress.note(f"{self.unit} {step}/{self.total}: {images}: {score.note}")
         return score
 
     def _interrupted(self, step: int) -> Interrupted:
