@@ -52,7 +52,6 @@ from jdd.datasets import load_dataset
 from jdd.nn import Model
 from jdd.synthetic import from_real
 
-
 Table = Literal["selection", "embedding", "cost"]
 
 
