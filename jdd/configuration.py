@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
+
 from jdd.methods import Recipe
 from jdd.nn import Network, network
 from jdd.validation import at_least, one_of
@@ -26,12 +28,24 @@ class DataChoice:
         where the data set has one.
       fingerprint: of the training images (``Dataset.fingerprint``); empty before they are loaded. Two
         names with one fingerprint are the same data.
+
+    Raises:
+      ValueError: if classes is a text.
     """
 
     name: str = "digits"
-    classes: tuple[str, ...] = ()
+    classes: tuple[str | int, ...] = ()
     test_share: float | None = None
     fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.classes, str):
+            raise ValueError(
+                f"classes must be a sequence of names or indices, got {self.classes!r}"
+            )
+        # As Python's values, for JSON.
+        classes = (c.item() if isinstance(c, np.generic) else c for c in self.classes)
+        object.__setattr__(self, "classes", tuple(classes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +72,11 @@ class EvaluationPlan:
     whole: Literal["auto", "yes", "no"] = "auto"
 
     def __post_init__(self) -> None:
-        at_least("networks", self.networks, 1)
-        at_least("every", self.every, 0)
+        # As Python's int, for JSON.
+        object.__setattr__(self, "networks", at_least("networks", self.networks, 1))
+        object.__setattr__(self, "every", at_least("every", self.every, 0))
         if self.epochs is not None:
-            at_least("epochs", self.epochs, 1)
+            object.__setattr__(self, "epochs", at_least("epochs", self.epochs, 1))
         one_of("whole", self.whole, ("auto", "yes", "no"))
 
 
@@ -92,7 +107,9 @@ class Configuration:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least("seed", self.seed, 0)
+        object.__setattr__(
+            self, "seed", at_least("seed", self.seed, 0)
+        )  # as Python's int, for JSON
         if self.seed >= 2**32:
             raise ValueError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}")
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 import jdd
@@ -40,6 +41,23 @@ def test_a_configuration_is_written_as_json_and_read_from_it(name):
     assert again == run and hash(again) == hash(run)
     assert again.record() == content == run.record()
     assert content["version"] == 1
+
+
+def test_numbers_of_numpy_are_written_as_json():
+    run = Configuration(
+        jdd.dm(np.int64(2)),  # type: ignore[arg-type]
+        DataChoice("digits", [np.int64(3), np.str_("8")]),  # type: ignore[arg-type]
+        evaluation=EvaluationPlan(np.int64(3), np.int32(1), np.int64(20)),  # type: ignore[arg-type]
+        seed=np.uint32(5),  # type: ignore[arg-type]
+    )
+    content = json.loads(json.dumps(run.record()))
+    assert content["data"]["classes"] == [3, "8"] and content["seed"] == 5
+    assert Configuration.from_record(content) == run and hash(run)
+
+
+def test_classes_that_are_one_text_are_refused():
+    with pytest.raises(ValueError, match="classes must be a sequence of names or indices, got"):
+        DataChoice("digits", "01")  # type: ignore[arg-type]
 
 
 def test_configurations_that_differ_in_one_field_differ():
