@@ -2,61 +2,64 @@
 
     python experiments/clamping.py
 
-Distils `idc` on the digits with both, for several seeds, and trains evaluation networks on each set. For each way
-of clamping: the accuracies, the share of stored pixels outside [0, 1] at the end, and the range of all pixels.
+Distils `idc` on the digits (or --data) with both, for several seeds, and trains evaluation networks on each set. For
+each way of clamping: the accuracies, the share of stored pixels outside [0, 1] at the end, and the range of all pixels.
 "once, clamped at the end" is the set of the first way, clamped after its last update.
-Writes experiments/results/clamping/digits.json.
+Writes experiments/results/clamping/DATA.json.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
-from pathlib import Path
-from typing import Any
+import time
+from typing import Annotated, Any
 
+import cells
 import jax
 import numpy as np
+from benchmarks import script
 
 import jdd
 from jdd import data, evaluate, methods, nn, synthetic
-
-OUT = Path(__file__).resolve().parent / "results" / "clamping" / "digits.json"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--ipc", type=int, default=1)
-    parser.add_argument("--networks", type=int, default=10, help="of the run")
-    parser.add_argument("--updates", type=int, default=20, help="of each network")
-    parser.add_argument("--width", type=int, default=32, help="of the networks")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0, help="the first one")
-    parser.add_argument("--eval-networks", type=int, default=5)
-    parser.add_argument("--eval-epochs", type=int, default=300)
-    options = parser.parse_args()
-    for name in ("ipc", "networks", "updates", "width", "seeds", "eval_networks", "eval_epochs"):
-        if getattr(options, name) < 1:
-            flag = name.replace("_", "-")
-            parser.error(f"--{flag} must be at least 1, got {getattr(options, name)}")
-    report = measured(options)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report, indent=1))
-    return 0
+from jdd.cli.options import option
+from jdd.validation import at_least
 
 
-def measured(options: Any) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(cells.Options):
+    """Options of the experiment."""
+
+    data: Annotated[str, option("NAME", "Data set.")] = "digits"
+    seed: Annotated[int, option("INT", "The first one.")] = 0
+    seeds: Annotated[int, option("N", "Runs, each with a seed of its own.")] = 3
+    ipc: Annotated[int, option("N", "Images per class.")] = 1
+    networks: Annotated[int, option("K", "Fresh random networks of a run.")] = 10
+    updates: Annotated[int, option("T", "Updates on each network.")] = 20
+    width: Annotated[int, option("CHANNELS", "Of the ConvNet.")] = 32
+    eval_networks: Annotated[int, option("N", "Networks that a set is tested on.")] = 5
+    eval_epochs: Annotated[int, option("EPOCHS", "Of an evaluation network.")] = 300
+
+
+def experiment(options: Options, command: str) -> None:
+    """Writes the accuracies and the pixels of every way of clamping."""
+    began = time.perf_counter()
+    for name in ("seeds", "ipc", "networks", "updates", "width", "eval_networks", "eval_epochs"):
+        at_least(f"--{name.replace('_', '-')}", getattr(options, name), 1)
+    content = measured(options)
+    print(json.dumps(content, indent=1))
+    file = options.results / "clamping" / f"{options.data}.json"
+    script.write_json(file, content, command, began)
+
+
+def measured(options: Options) -> dict[str, Any]:
     """Accuracies and pixels of every way of clamping."""
-    dataset = jdd.load_dataset("digits")
+    dataset = jdd.load_dataset(options.data, data_dir=options.data_dir)
     train, test = dataset.tables()
     model = nn.convnet(dataset.num_classes, dataset.image_shape, width=options.width)
     recipe = dataclasses.replace(
-        jdd.idc(options.ipc, data="digits"), networks=options.networks, updates=options.updates
+        jdd.idc(options.ipc, data=options.data), networks=options.networks, updates=options.updates
     )
     protocol = recipe.protocol.with_epochs(options.eval_epochs)
 
@@ -92,11 +95,6 @@ def measured(options: Any) -> dict[str, Any]:
                 clamped = ways.setdefault("once, clamped at the end", {"accuracies": []})
                 clamped["accuracies"] += accuracies(method, state, seed)
     return {
-        "command": f"python experiments/clamping.py --ipc {options.ipc} --networks {options.networks} "
-        f"--updates {options.updates} --width {options.width} --seeds {options.seeds} "
-        f"--seed {options.seed} --eval-networks {options.eval_networks} "
-        f"--eval-epochs {options.eval_epochs}",
-        "device": f"{jax.default_backend()}, jax {jax.__version__}",
         "optimizer": str(recipe.optimizer),
         "protocol": protocol.describe(),
         "clamped": {
@@ -111,4 +109,4 @@ def measured(options: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script.main(__file__, __doc__, Options, experiment))
