@@ -118,7 +118,7 @@ def _scores(
             what = f"{row.images}: {evaluator.model.name}"
             result = row.train(evaluator, lambda n, m, what=what: progress.training(what, n, m))
             score = Score.of(row.images, result, time.perf_counter() - began)
-            took = f"{len(score.accuracies)} networks in {duration(score.seconds)}"
+            took = f"{count(len(score.accuracies), 'network')} in {duration(score.seconds)}"
             progress.note(f"{what}: {score} ({took})")
             scores.append(score)
             keep(scores, len(scores) == len(pairs))

@@ -24,6 +24,7 @@ from jdd.runs.progress import RunProgress, duration
 from jdd.runs.scores import Score, networks_per_dispatch
 from jdd.runs.stderr import print_line
 from jdd.synthetic import flat, from_real
+from jdd.validation import count
 
 # Given a key and a callback (networks done, of how many), the accuracies.
 Training = Callable[[jax.Array, Callable[[int, int], None]], evaluate.Evaluation]
@@ -304,7 +305,7 @@ class _Session:
         began = time.perf_counter()
         evaluation = train(key, report)
         score = Score.of(images, evaluation, time.perf_counter() - began)
-        took = f"{len(score.accuracies)} networks in {duration(score.seconds)}"
+        took = f"{count(len(score.accuracies), 'network')} in {duration(score.seconds)}"
         self.progress.note(f"{self.unit} {step}/{self.total}: {images}: {score} ({took})")
         return score
 

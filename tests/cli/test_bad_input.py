@@ -376,7 +376,7 @@ CASES = [
     ("show W/changed.safetensors", ["not what was saved", "SET"]),
     ("show W/absent.safetensors", ["no such file", "SET"]),
     ("show W/somebody.safetensors --out W/new.png", ["not drawn", "JDD_IMPORT", "SET"]),
-    ("show W/good.safetensors", ["good.png already exists", "--out"]),
+    ("show W/good.safetensors", ["good.png already exists: --overwrite", "--out"]),
     ("show W/good.safetensors --overwrite --out W/good.safetensors", ["end in .png", "--out"]),
     ("show W/good.safetensors --overwrite --out W/good.json", ["end in .png", "--out"]),
     ("show W/good.safetensors --out W/good.png/a.png", ["no folder", "--out"]),
