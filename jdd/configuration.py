@@ -61,7 +61,7 @@ class EvaluationPlan:
       whole: whether one is also trained on the whole real set; "auto": where that is short.
 
     Raises:
-      ValueError: naming the number that is out of range.
+      ValueError: naming the value that cannot be.
     """
 
     networks: int = 20
@@ -77,7 +77,17 @@ class EvaluationPlan:
         object.__setattr__(self, "every", at_least("every", self.every, 0))
         if self.epochs is not None:
             object.__setattr__(self, "epochs", at_least("epochs", self.epochs, 1))
+        if not isinstance(self.random, bool):
+            raise ValueError(f"random must be True or False, got {self.random!r}")
         one_of("whole", self.whole, ("auto", "yes", "no"))
+
+
+_PARTS: dict[str, type] = {
+    "recipe": Recipe,
+    "data": DataChoice,
+    "network": Network,
+    "evaluation": EvaluationPlan,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +102,7 @@ class Configuration:
       seed: of all randomness.
 
     Raises:
-      ValueError: if the seed is not from 0 to 2**32 - 1.
+      ValueError: if the seed is not from 0 to 2**32 - 1, or a part is of another kind.
 
     >>> import jdd
     >>> run = Configuration(jdd.dsa(1, data="digits"), DataChoice("digits"))
@@ -107,9 +117,11 @@ class Configuration:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "seed", at_least("seed", self.seed, 0)
-        )  # as Python's int, for JSON
+        for name, kind in _PARTS.items():
+            if not isinstance(value := getattr(self, name), kind):
+                raise ValueError(f"{name} must be of kind {kind.__name__}, got {value!r}")
+        # As Python's int, for JSON.
+        object.__setattr__(self, "seed", at_least("seed", self.seed, 0))
         if self.seed >= 2**32:
             raise ValueError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}")
 

@@ -55,9 +55,21 @@ def test_numbers_of_numpy_are_written_as_json():
     assert Configuration.from_record(content) == run and hash(run)
 
 
-def test_classes_that_are_one_text_are_refused():
-    with pytest.raises(ValueError, match="classes must be a sequence of names or indices, got"):
-        DataChoice("digits", "01")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        (DataChoice, {"classes": "01"}, "classes must be a sequence of names .*, got '01'"),
+        (EvaluationPlan, {"random": "no"}, "random must be True or False, got 'no'"),
+        (Configuration, {"recipe": "dsa"}, "recipe must be of kind Recipe, got 'dsa'"),
+        (Configuration, {"data": "digits"}, "data must be of kind DataChoice, got 'digits'"),
+        (Configuration, {"network": "mlp"}, "network must be of kind Network, got 'mlp'"),
+        (Configuration, {"evaluation": 3}, "evaluation must be of kind EvaluationPlan, got 3"),
+    ],
+)
+def test_values_of_another_kind_are_refused(kind: Any, arguments: dict[str, Any], message):
+    usual: dict[str, Any] = {"recipe": jdd.dm(1)} if kind is Configuration else {}
+    with pytest.raises(ValueError, match=f"^{message}"):
+        kind(**usual | arguments)
 
 
 def test_configurations_that_differ_in_one_field_differ():
@@ -140,6 +152,7 @@ def record(**changes: Any) -> dict[str, Any]:
         (record(data={"nam": "a"}), "unknown entry of data 'nam', did you mean 'name'"),
         (record(evaluation={"network": 3}), "unknown entry of evaluation 'network', did you mean"),
         (record(evaluation={"networks": 0}), "networks must be at least 1, got 0"),
+        (record(evaluation={"random": "no"}), "random must be True or False, got 'no'"),
         (record(network={"architecture": "convnt"}), "unknown architecture 'convnt', did you mean"),
         (record(network={"architecture": "mlp", "width": 3}), "mlp has no width"),
         (record(seeds=3), "unknown entry of the configuration 'seeds', did you mean 'seed'"),

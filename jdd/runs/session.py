@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,8 +97,8 @@ def run(
 
 def require_save_minutes(minutes: float) -> None:
     """Raises a ``ValueError`` for a time between two checkpoints that is negative or not finite."""
-    if not 0 <= minutes < math.inf:
-        raise ValueError(f"save_minutes must be at least 0 and finite, got {minutes}")
+    if not (isinstance(minutes, Real) and 0 <= minutes < math.inf):
+        raise ValueError(f"save_minutes must be at least 0 and finite, got {minutes!r}")
 
 
 def recorded_scores(directory: RunDirectory) -> list[Score]:

@@ -159,7 +159,7 @@ def test_no_baseline_begins_after_an_interrupt(tmp_path, monkeypatch):
     assert [score.mean for score in result.scores[1:]] == [0.25, 0.75]
 
 
-@pytest.mark.parametrize("minutes", [-1, float("nan"), float("inf")])
+@pytest.mark.parametrize("minutes", [-1, float("nan"), float("inf"), "10"])
 def test_a_time_between_checkpoints_that_cannot_be(experiment: Experiment, tmp_path, minutes):
     with pytest.raises(ValueError, match=r"^save_minutes must be at least 0 and finite, got "):
         run(experiment, tmp_path / "run", save_minutes=minutes)
