@@ -73,7 +73,8 @@ def prepare(
         try:
             dataset = load_dataset(chosen.name, data_dir=data_dir, test_share=chosen.test_share)
         except ValueError as error:
-            raise ValueError(f"data: {error}") from error
+            is_share = chosen.test_share is not None and "test_share" in str(error)
+            raise ValueError(f"{'test_share' if is_share else 'data'}: {error}") from error
     try:
         dataset = dataset.restrict(chosen.classes) if chosen.classes else dataset
     except ValueError as error:

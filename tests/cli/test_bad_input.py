@@ -182,6 +182,8 @@ CASES = [
         "distill dm --data npz:W/right.npz --ipc 6 --out W/new",
         ["(5), got 6: from_real(repeat=True)", "--ipc"],
     ),
+    ("distill dm --test-share 0.5 --out W/new", ["leave test_share", "(option --test-share)"]),
+    ("distill dm --test-share 2 --out W/new", ["below 1, got 2.0", "(option --test-share)"]),
     ("distill dcc --classes 3 --out W/new", ["at least 2 classes, has 1", "--classes"]),
     ("distill dm --classes 3 --out W/new", ["at least 2 classes, has 1", "--classes"]),
     ("distill dc --classes 0 0 --out W/new", ["class given twice: 0", "(option --classes)"]),
