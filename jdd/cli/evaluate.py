@@ -33,7 +33,7 @@ from jdd.runs.machine import device, peak_memory_mb
 from jdd.runs.progress import RunProgress
 from jdd.runs.scores import Score, networks_per_dispatch
 from jdd.synthetic import Initial
-from jdd.validation import one_of
+from jdd.validation import count, one_of
 
 _NETWORKS = 20
 _WORDS = (*baselines.BASELINES, "whole")
@@ -274,7 +274,7 @@ def _real_row(
     words = {make(): word for word, make in baselines.BASELINES.items()}
     word = words.get(initial, repr(initial))
     which = "random real images" if word == "random" else f"real images by {word}"
-    return _Row(f"{which}, {ipc} per class, {sets} set{'s' * (sets > 1)}", train)
+    return _Row(f"{which}, {ipc} per class, {count(sets, 'set')}", train)
 
 
 def _check_ipc(ipc: int, dataset: Dataset) -> None:

@@ -58,7 +58,7 @@ def prepare(
     Args:
       configuration: the run.
       data_dir: where the published sets are stored; None for the environment variable JDD_DATA_DIR.
-      dataset: the data set, if it is loaded already.
+      dataset: the data set, if it is loaded already; the classes of the configuration are taken from it.
 
     Returns:
       The experiment. Nothing is compiled and no file is written.
@@ -73,11 +73,12 @@ def prepare(
         try:
             dataset = load_dataset(chosen.name, data_dir=data_dir, test_share=chosen.test_share)
         except ValueError as error:
-            raise ValueError(f"data: {error}") from error
-        try:
-            dataset = dataset.restrict(chosen.classes) if chosen.classes else dataset
-        except ValueError as error:
-            raise ValueError(f"classes: {error}") from error
+            is_share = chosen.test_share is not None and "test_share" in str(error)
+            raise ValueError(f"{'test_share' if is_share else 'data'}: {error}") from error
+    try:
+        dataset = dataset.restrict(chosen.classes) if chosen.classes else dataset
+    except ValueError as error:
+        raise ValueError(f"classes: {error}") from error
     if dataset.num_classes < 2:
         raise ValueError(f"classes: {dataset.name} needs at least 2 classes, has 1")
     if chosen.fingerprint not in ("", dataset.fingerprint):

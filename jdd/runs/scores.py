@@ -11,6 +11,7 @@ import numpy as np
 
 from jdd.evaluate import Evaluation
 from jdd.runs.progress import duration
+from jdd.validation import count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Score:
     def note(self) -> str:
         """All of it on a line, for progress."""
         best = f"; best epoch, selected on test data: {self.best_text}" if self.best else ""
-        return f"{self}{best} ({len(self.accuracies)} networks in {duration(self.seconds)})"
+        took = f"{count(len(self.accuracies), 'network')} in {duration(self.seconds)}"
+        return f"{self}{best} ({took})"
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
