@@ -512,16 +512,16 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         lambda t: losses.feature_alignment([], [], []),
         ["at least one", "0 weights"],
     ),
-    "own_centre_cross_entropy of no class": (
-        lambda t: losses.own_centre_cross_entropy(jnp.eye(3), jnp.eye(3), 3),
+    "class_discrimination of no class": (
+        lambda t: losses.class_discrimination(jnp.eye(3), jnp.eye(3), 3),
         ["index must be from 0 to 2", "got 3"],
     ),
-    "own_centre_cross_entropy of other embeddings": (
-        lambda t: losses.own_centre_cross_entropy(jnp.eye(3), jnp.eye(2), 0),
+    "class_discrimination of other embeddings": (
+        lambda t: losses.class_discrimination(jnp.eye(3), jnp.eye(2), 0),
         ["[C, d] and [m, d]", "(2, 2)"],
     ),
-    "own_centre_cross_entropy with other weights": (
-        lambda t: losses.own_centre_cross_entropy(jnp.eye(3), jnp.eye(3), 0, jnp.ones(2)),
+    "class_discrimination with other weights": (
+        lambda t: losses.class_discrimination(jnp.eye(3), jnp.eye(3), 0, jnp.ones(2)),
         ["weights must be (3,)", "(2,)"],
     ),
     "cafe with weights of another network": (

@@ -144,7 +144,7 @@ def discrimination() -> Stage:
 
     def apply(pair: Pair, context: Context) -> Array:
         synthetic, real = _seen("discrimination", pair)
-        return losses.own_centre_cross_entropy(
+        return losses.class_discrimination(
             synthetic.all.means[-1], real.embedding, synthetic.index, real.weights
         )
 
