@@ -123,7 +123,7 @@ def feature_alignment(weights: Sequence[float] | None = None) -> Stage:
     def apply(pair: Pair, context: Context) -> Array:
         # The means are already taken: one class, a batch of one.
         synthetic, features = _seen("feature_alignment", pair)
-        sides = synthetic.own, features
+        sides = synthetic.one, features
         syn, real = ([mean[None, None] for mean in side.means] for side in sides)
         layer_weights = cafe_layer_weights(len(syn)) if weights is None else weights
         return losses.feature_alignment(syn, real, layer_weights)
