@@ -13,7 +13,7 @@ from jax import Array, lax
 
 from jdd.data import ClassTable, Data, View
 from jdd.data.sampler import check_draw
-from jdd.matching import RESERVED_FOLD, Context, Pair, over_networks
+from jdd.matching import RESERVED_FOLD, Context, Pair, Schedule, over_networks
 from jdd.matching.base import is_scalar
 from jdd.methods.descent import descend
 from jdd.methods.method import Method, Metrics, State
@@ -38,9 +38,9 @@ def build(recipe: Recipe, model: Model) -> Method:
       The method.
 
     Raises:
-      ValueError: if several networks per update are to be trained; from ``init``, if the table has other
-        classes or images than the network, a class without images, or the motion cannot serve the
-        run; from ``step``, if the objective does not end in a scalar.
+      ValueError: if several networks per update are to be trained, or a schedule of the objective counts other
+        networks and updates; from ``init``, if the table has other classes or images than the network, a class
+        without images, or the motion cannot serve the run; from ``step``, if the objective does not end in a scalar.
 
     Reference: Zhao, Mopuri, Bilen, ICLR 2021, https://arxiv.org/abs/2006.05929. Deviation: the original
     visits K + 1 networks and evaluates before the last update; this loop visits K.
@@ -51,6 +51,9 @@ def build(recipe: Recipe, model: Model) -> Method:
     >>> method.recipe.total_steps
     200
     """
+    for part in recipe.objective.parts():
+        if isinstance(part, Schedule):
+            part.check(recipe.networks, recipe.updates)
     single = model
     if recipe.networks_per_update > 1:
         if recipe.updates > 1:

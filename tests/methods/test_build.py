@@ -311,3 +311,20 @@ def test_what_a_sampler_cannot_return(sampled, message):
     method = build(small("dm", sampler=dataclasses.replace(usual, draw=draw)))
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(method.step, method.init(jax.random.key(0), data()), data())
+
+
+@pytest.mark.parametrize("changes", [{"networks": 1}, {"updates": 3}], ids=str)
+def test_a_warm_up_of_another_run_is_refused(changes):
+    """`dataclasses.replace` changes the loops of a recipe, not the schedule of its objective."""
+    recipe = small("dcc", **changes)
+    if "networks" in changes:
+        recipe = dataclasses.replace(
+            recipe, objective=small("dcc", options={"warm_up_networks": 2}).objective
+        )
+    with pytest.raises(
+        ValueError, match=r"the warm-up is . networks? of 2 updates, the recipe has"
+    ):
+        methods.build(recipe, small_model())
+    # Without a warm-up the collective objective is the same at every step.
+    none = small("dcc", options={"warm_up_networks": 0}).objective
+    methods.build(dataclasses.replace(recipe, objective=none), small_model())
