@@ -163,6 +163,8 @@ def train_epochs(
     >>> losses_after.shape
     (4,)
     """
+    # Rows are traced, and an array of numpy cannot be indexed by them.
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     n = images.shape[0]
     if n < 1 or labels.shape[:1] != (n,):
         raise ValueError(f"need images with a label each, got {images.shape} and {labels.shape}")
