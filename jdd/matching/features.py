@@ -13,9 +13,8 @@ from jdd import losses
 from jdd.choice import register
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
-from jdd.matching.embeddings import default_forward_batch
 from jdd.matching.per_class import OneOfAll
-from jdd.streaming import MicroBatches, parts_of
+from jdd.streaming import MicroBatches, default_forward_batch, parts_of
 
 
 class Features(NamedTuple):
