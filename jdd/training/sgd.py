@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array, lax
 
@@ -113,8 +114,8 @@ def train_epochs(
     key: Array,
     model: Model,
     state: TrainingState,
-    images: Array,
-    labels: Array,
+    images: Array | np.ndarray,
+    labels: Array | np.ndarray,
     sgd: SGD,
     *,
     epochs: int | Array,

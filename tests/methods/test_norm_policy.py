@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +44,7 @@ def test_frozen_statistics_are_of_so_many_real_images_of_each_class(table):
             strict=True,
         ):
             np.testing.assert_allclose(got, value, rtol=1e-6)
+    refused: Any
     for refused in (0, 2.5):
         with pytest.raises(ValueError, match=f"per_class must be .*at least 1, got {refused}"):
             frozen_statistics(refused)
