@@ -29,6 +29,7 @@ def accuracy(
     Raises:
       ValueError: if micro_batch is below 1.
 
+    >>> import jax
     >>> import numpy as np
     >>> from jdd.data import Split, class_table
     >>> from jdd.nn import convnet
@@ -83,6 +84,7 @@ def class_accuracies(
     Raises:
       ValueError: if micro_batch is below 1.
 
+    >>> import jax
     >>> import numpy as np
     >>> from jdd.data import Split, class_table, draw_indices
     >>> from jdd.nn import convnet
