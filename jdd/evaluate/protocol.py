@@ -73,6 +73,10 @@ class EvaluationProtocol:
             raise ValueError(f"name must be a text, got {self.name!r}")
         if not isinstance(self.augment, Augmentation):
             raise ValueError(f"augment must be an Augmentation, got {self.augment!r}")
+        if not isinstance(self.batch_norm, EvaluationProtocol | None):
+            raise ValueError(
+                f"batch_norm must be an EvaluationProtocol or None, got {self.batch_norm!r}"
+            )
         for field in ("epochs", "batch_size", "checkpoints"):
             at_least(field, getattr(self, field), 1)
         positive("learning_rate", self.learning_rate)
@@ -139,10 +143,11 @@ class EvaluationProtocol:
         >>> PROTOCOLS["dc"].with_epochs(20).name
         'dc, 20 epochs'
         """
-        if epochs is None or epochs == self.epochs:
+        if epochs is None:
             return self
+        # Also where the number is the same here: that of the other protocol need not be.
         inner = self.batch_norm and self.batch_norm.with_epochs(epochs)
-        name = f"{self.name}, {epochs} epochs"
+        name = self.name if epochs == self.epochs else f"{self.name}, {epochs} epochs"
         return dataclasses.replace(self, name=name, epochs=epochs, batch_norm=inner)
 
     def to_json(self) -> dict[str, Any]:
