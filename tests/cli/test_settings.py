@@ -64,6 +64,4 @@ def test_every_command_works_with_the_same_results(tmp_path):
             assert usual.dtype == images.dtype == np.float32
             if not np.allclose(usual, images, rtol=1e-4, atol=1e-4):
                 different.append((setting, name))
-    # Until the weights of jdd.data.representative are float32 in 64-bit mode.
-    failures.pop(("64 bits", "trace dream-plus"), None)
     assert not failures and not different
