@@ -12,7 +12,7 @@ from typing import Any
 from jdd.augment import Augmentation, dsa_augmentation
 from jdd.choice import from_json
 from jdd.configuration import DataChoice
-from jdd.data import Normalisation, per_channel, zca
+from jdd.data import Normalisation, per_channel
 from jdd.nn import Network, network
 from jdd.nn.registry import default_options
 from jdd.training import SGD, Flatness
@@ -133,6 +133,7 @@ class ExpertPlan:
           experts: how many.
           folder: the store; None for the default (`default_folder`).
 
+        >>> from jdd.data import zca
         >>> ExpertPlan(
         ...     4, DataChoice("cifar10"), network("convnet", width=32), normalisation=zca()
         ... ).command(20)
@@ -166,6 +167,7 @@ def default_folder(plan: ExpertPlan) -> Path:
     The data, the network and what the table of MTT varies are in the name; other settings need a folder of
     their own.
 
+    >>> from jdd.data import zca
     >>> default_folder(ExpertPlan(4, DataChoice("cifar10"), normalisation=zca()))
     PosixPath('experts/cifar10-convnet-d3-w128-zca')
     """

@@ -122,7 +122,7 @@ def estimated_seconds(plan: ExpertPlan, dataset: Dataset, experts: int) -> float
     compiled = training.programs(plan, model)
     table, _ = dataset.tables()
     keys = training.expert_key(plan, 0)[None]
-    state = compiled.begin(keys)
+    state = compiled.begin(keys, jnp.float32(plan.sgd.learning_rate))
     steps = training.steps_per_epoch(plan, len(dataset.train))
     at_most = min(steps, 3)
     times = []
@@ -180,7 +180,7 @@ class _Session:
         began = time.perf_counter()
         places = [int(np.flatnonzero(numbers == expert)[0]) for expert in wanted]
         keys = jax.vmap(lambda e: training.expert_key(self.plan, e))(jnp.asarray(numbers))
-        state = self.programs.begin(keys)
+        state = self.programs.begin(keys, jnp.float32(self.plan.sgd.learning_rate))
         self._store(wanted, places, state)
         losses = np.zeros(len(numbers))
         for epoch in range(self.plan.epochs):

@@ -41,14 +41,14 @@ class Programs(NamedTuple):
     """Compiled functions of several experts, each with its key: ``[G]`` keys, G experts.
 
     Attributes:
-      begin: ``begin(keys) -> state``, before the first epoch.
+      begin: ``begin(keys, rate) -> state``, before the first epoch, with the learning rate.
       advance: ``advance(keys, state, table, epoch, first, last) -> state`` does the steps ``first`` to
         ``last - 1`` of an epoch, all of whole minibatches; with the last one also that of the images
         that remain.
       snapshots: ``snapshots(state) -> [G, P]``, the flattened parameters.
     """
 
-    begin: Callable[[Array], ExpertState]
+    begin: Callable[[Array, Array], ExpertState]
     advance: Callable[[Array, ExpertState, ClassTable, Array, Array, Array], ExpertState]
     snapshots: Callable[[ExpertState], Array]
 
@@ -81,14 +81,15 @@ def steps_per_epoch(plan: ExpertPlan, images: int) -> int:
 
 def programs(plan: ExpertPlan, model: Model) -> Programs:
     """The compiled functions of a plan; plans that differ in nothing compiled share them."""
-    return _programs(model, plan.sgd, plan.augment, plan.flatness)
+    # A rate is no part of a program.
+    sgd = plan.sgd._replace(learning_rate=1.0)
+    return _programs(model, sgd, plan.augment, plan.flatness)
 
 
 @functools.lru_cache(maxsize=8)
 def _programs(model: Model, sgd: SGD, augment: Augmentation, flatness: Flatness | None) -> Programs:
-    def begin(key: Array) -> ExpertState:
+    def begin(key: Array, rate: Array) -> ExpertState:
         variables = model.init(jax.random.fold_in(key, _INIT))
-        rate = jnp.asarray(sgd.learning_rate, jnp.float32)
         return ExpertState(TrainingState.begin(variables, sgd), rate, jnp.zeros_like(rate))
 
     def step(key: Array, state: ExpertState, table: ClassTable, rows: Array) -> ExpertState:
@@ -139,7 +140,7 @@ def _programs(model: Model, sgd: SGD, augment: Augmentation, flatness: Flatness 
 
     over_experts = (0, 0, None, None, None, None)
     return Programs(
-        jax.jit(_each(begin, (0,))),
+        jax.jit(_each(begin, (0, None))),
         jax.jit(_each(advance, over_experts), donate_argnums=(1,)),
         jax.jit(_each(snapshot, (0,))),
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from jdd.augment import no_augmentation
+from jdd.augment import batch_standardised, dsa_augmentation, no_augmentation
 from jdd.configuration import DataChoice
 from jdd.data import Batch, normalise, zca
 from jdd.datasets import load_dataset
@@ -134,9 +134,9 @@ def test_an_interrupt_keeps_complete_experts(recorded, tmp_path, monkeypatch):
 
 def test_damage_is_found_and_mended(recorded, copied, capsys):
     store = recorded.store
-    with (copied / SNAPSHOTS).open("r+b") as file:
-        file.seek((1 * 3 + 2) * store.parameters * 4 + 5)
-        file.write(b"\xff")
+    damaged = bytearray(content(copied))
+    damaged[(1 * 3 + 2) * store.parameters * 4 + 5] ^= 1  # of the second expert's last snapshot
+    (copied / SNAPSHOTS).write_bytes(damaged)
     opened = open_store(copied)
     # What is not read is not checked.
     np.testing.assert_array_equal(
@@ -196,7 +196,7 @@ def test_a_run_with_other_data_or_another_network_is_refused(recorded):
     ):
         with pytest.raises(ValueError, match=message):
             store.check(*arguments, **options)
-    with pytest.raises(ValueError, match="have 2 epochs, 3 are needed.*--epochs 3"):
+    with pytest.raises(ValueError, match=r"have 2 epochs, 3 are needed.*--epochs 3"):
         store.trajectories(epochs=3)
     with pytest.raises(ValueError, match="3 experts, not 4"):
         store.trajectories(experts=4)
@@ -220,11 +220,12 @@ def test_an_expert_that_diverges_is_not_stored(tmp_path):
 
 
 def test_whitened_flat_experts_under_augmentation(tmp_path):
-    """DSA on ZCA-whitened images, FTD's steps, a falling rate with momentum: all settings at once."""
+    """ZCA, HaBa's batches, DSA, FTD's steps, a falling rate with momentum: all settings at once."""
     plan = ExpertPlan(
         2,
         network=NETWORK,
         sgd=SGD(0.05, 0.9, 5e-4, 64, milestones=(1,)),
+        augment=batch_standardised(dsa_augmentation("crop_flip")),
         normalisation=zca(),
         flatness=flat_trajectory(),
     )
