@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jdd import data as data
     from jdd import datasets as datasets
     from jdd import evaluate as evaluate
+    from jdd import experts as experts
     from jdd import interop as interop
     from jdd import losses as losses
     from jdd import matching as matching
@@ -59,6 +60,7 @@ _SUBPACKAGES = (
     "data",
     "datasets",
     "evaluate",
+    "experts",
     "interop",
     "losses",
     "matching",

@@ -170,10 +170,8 @@ class _Session:
                     numbers = np.arange(group * at_once, (group + 1) * at_once)
                     self._train(numbers, wanted, i * self.plan.epochs * self.steps, experts)
         except OSError as error:
-            kept = count(len(self.writer.complete), "expert")
-            raise RunError(
-                f"{one_line(error)}; {kept} are kept; to continue: {self.again}"
-            ) from error
+            kept = count(len(self.writer.complete), "complete expert")
+            raise RunError(f"{one_line(error)}; {kept} kept; to continue: {self.again}") from error
 
     def _train(self, numbers: np.ndarray, wanted: list[int], done: int, experts: int) -> None:
         """Trains the experts with these numbers together, and stores those that are wanted."""
@@ -204,7 +202,7 @@ class _Session:
     ) -> training.ExpertState:
         first = 0
         while first < self.steps:
-            last = min(self.steps, first + self.pace.next())
+            last = first + self.pace.next(self.steps - first)
             began = time.perf_counter()
             state = self.programs.advance(
                 keys, state, self.train, *(jnp.int32(i) for i in (epoch, first, last))
@@ -216,8 +214,8 @@ class _Session:
             first = last
             is_end = epoch + 1 == self.plan.epochs and last == self.steps
             if self.interrupt.asked and not is_end:
-                kept = count(len(self.writer.complete), "expert")
-                raise Interrupted(f"stopped; {kept} complete; to continue: {self.again}")
+                kept = count(len(self.writer.complete), "complete expert")
+                raise Interrupted(f"stopped; {kept} kept; to continue: {self.again}")
         return state
 
     def _steps_of_epoch(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ class StoreWriter:
       damaged: numbers of those that were not as they had been written; they are dropped.
     """
 
-    def __init__(self, store: Store, file: int) -> None:
+    def __init__(self, store: Store, file: io.FileIO) -> None:
         self.path, self.plan = store.path, store.plan
         intact = [store.is_intact(i) for i in range(store.num_experts)]
         by_state = list(zip(store.experts, store.records, intact, strict=True))
@@ -89,14 +90,15 @@ class StoreWriter:
                     _write_plan(path, plan, parameters, command)
                 except BaseException:
                     (path / LOCK).unlink(missing_ok=True)
-                    path.rmdir()
+                    with contextlib.suppress(OSError):  # files of the user's are in it
+                        path.rmdir()
                     raise
             else:
                 _refuse_other(path, plan)
                 if missing > 0:
                     require_room(path, missing)
-            file = os.open(path / SNAPSHOTS, os.O_RDWR | os.O_CREAT, 0o666)
-            stack.callback(os.close, file)
+            (path / SNAPSHOTS).touch()
+            file = stack.enter_context(open(path / SNAPSHOTS, "r+b", buffering=0))
             yield cls(read_store(path), file)
 
     def write(self, expert: int, snapshots: Sequence[Any] | np.ndarray) -> None:
@@ -109,12 +111,10 @@ class StoreWriter:
                     f"an expert has {self.plan.epochs + 1} snapshots of {self._parameters} numbers, got one of "
                     f"shape {values.shape} after {len(done)}"
                 )
-            place = expert * (self.plan.epochs + 1) + len(done)
             rest = memoryview(values.tobytes())
-            offset = place * len(rest)
+            self._file.seek((expert * (self.plan.epochs + 1) + len(done)) * len(rest))
             while rest:
-                written = os.pwrite(self._file, rest, offset)
-                rest, offset = rest[written:], offset + written
+                rest = rest[self._file.write(rest) :]
             done.append(array_checksum(values))
 
     def finish(self, expert: int, facts: Mapping[str, Any]) -> None:
@@ -125,7 +125,7 @@ class StoreWriter:
           facts: more about it, as JSON.
         """
         checksums = self._checksums.pop(expert)
-        os.fsync(self._file)
+        os.fsync(self._file.fileno())
         record = {"expert": expert, **facts, "checksums": checksums}
         append_line(self.path / RECORDS, json.dumps(record, allow_nan=False))
         self.complete.append(expert)

@@ -120,7 +120,7 @@ def test_an_interrupt_keeps_complete_experts(recorded, tmp_path, monkeypatch):
     monkeypatch.setattr("jdd.experts.recording.Interrupt", lambda: handler)
     monkeypatch.setattr(StoreWriter, "write", interrupting)
     with pytest.raises(
-        Interrupted, match="1 expert complete; to continue: jdd experts --data digits"
+        Interrupted, match="1 complete expert kept; to continue: jdd experts --data digits"
     ):
         record(PLAN, DATASET, folder, experts=3)
     monkeypatch.undo()
@@ -130,6 +130,36 @@ def test_an_interrupt_keeps_complete_experts(recorded, tmp_path, monkeypatch):
     assert open_store(folder).num_experts == 1
     assert record(PLAN, DATASET, folder, experts=3).trained == 2
     assert content(folder) == content(recorded.store.path)
+
+
+def test_a_full_disk_keeps_complete_experts(recorded, tmp_path, monkeypatch):
+    folder = tmp_path / "store"
+    write = StoreWriter.write
+
+    def full(self, expert, snapshots):
+        if expert == 1:
+            raise OSError(28, "No space left on device")
+        write(self, expert, snapshots)
+
+    monkeypatch.setattr(StoreWriter, "write", full)
+    with pytest.raises(
+        RunError, match="No space left on device; 1 complete expert kept; to continue: jdd"
+    ):
+        record(PLAN, DATASET, folder, experts=3)
+    monkeypatch.undo()
+    assert open_store(folder).num_experts == 1
+    record(PLAN, DATASET, folder, experts=3)
+    assert content(folder) == content(recorded.store.path)
+
+
+def test_no_room_leaves_no_folder(tmp_path, monkeypatch):
+    def full(folder, size):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jdd.experts.writing.require_room", full)
+    with pytest.raises(OSError, match="No space"):
+        record(PLAN, DATASET, tmp_path / "store", experts=3)
+    assert not (tmp_path / "store").exists()
 
 
 def test_damage_is_found_and_mended(recorded, copied, capsys):

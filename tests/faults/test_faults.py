@@ -29,6 +29,10 @@ OPTIONS = (
     "--net-epochs 1 --eval-every 0 --eval-networks 2 --eval-epochs 1 --whole no --seed 5"
 ).split()
 LAST = 48
+EXPERTS = (
+    "experts --classes 0 1 --width 4 --depth 1 --experts 3 --epochs 2 --augment no_augmentation "
+    "--batch-size 64"
+).split()
 
 # Operations of which the n-th one is not done: the process is killed just before it.
 WITHIN_A_CHECKPOINT = [
@@ -77,15 +81,19 @@ class Driver:
         print(json.dumps(request), file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
-    def start(self, out: Path, *more: str, **faults: Any) -> tuple[int, Path]:
+    def start(
+        self, out: Path, *more: str, options: list[str] = OPTIONS, **faults: Any
+    ) -> tuple[int, Path]:
         self.logs += 1
         log = self.folder / f"log{self.logs}"
-        arguments = [*OPTIONS, "--out", str(out), *more]
+        arguments = [*options, "--out", str(out), *more]
         return self.ask(start=arguments, log=str(log), faults=faults), log
 
-    def run(self, out: Path, *more: str, **faults: Any) -> tuple[int | str, list[str]]:
+    def run(
+        self, out: Path, *more: str, options: list[str] = OPTIONS, **faults: Any
+    ) -> tuple[int | str, list[str]]:
         """Returns the exit code of the command and the lines that it printed."""
-        pid, log = self.start(out, *more, **faults)
+        pid, log = self.start(out, *more, options=options, **faults)
         code = self.ask(wait=pid)
         assert_metrics_are_whole(out)
         return code, log.read_text().splitlines()
@@ -240,6 +248,34 @@ def test_one_run_and_many_misfortunes(driver: Driver, whole: Path, tmp_path: Pat
     assert code == 0, printed
     shutil.rmtree(out / "checkpoints" / f"{stopped}.damaged")
     assert everything(out) == everything(whole)
+
+
+def test_kills_while_experts_are_trained(driver: Driver, tmp_path: Path) -> None:
+    """The same command continues the store; the bytes are those of a store that was never disturbed."""
+    code, printed = driver.run(tmp_path / "whole", options=EXPERTS)
+    assert code == 0, printed
+    out = tmp_path / "store"
+    moments = [
+        ("open", "plan.json", 1),
+        ("os.rename", "plan.json", 1),
+        ("open", "snapshots.f32", 1),
+        ("open", "experts.jsonl", 1),
+        ("os.rename", "experts.jsonl", 1),
+        # The record of the first expert, then that of the second.
+        ("open", "experts.jsonl", 2),
+        ("open", "experts.jsonl", 3),
+    ]
+    for moment in moments:
+        code, printed = driver.run(out, options=EXPERTS, kill=moment)
+        assert code == -signal.SIGKILL, (moment, printed)
+    code, printed = driver.run(out, options=EXPERTS)
+    assert code == 0, printed
+    assert "1 are complete" in "\n".join(printed)
+    assert not leftovers(out)
+    for name in ("snapshots.f32", "plan.json"):
+        assert (out / name).read_bytes().replace(b"/store", b"/whole") == (
+            tmp_path / "whole" / name
+        ).read_bytes()
 
 
 @pytest.fixture
