@@ -23,7 +23,7 @@ from jdd.experts.buffers import import_buffers
 from jdd.runs.errors import FolderError, OtherConfiguration, one_line
 from jdd.runs.experiment import loaded, require_compilation
 from jdd.training import SGD, Flatness
-from jdd.validation import at_least
+from jdd.validation import at_least, count
 
 _SGD = ("learning_rate", "momentum", "weight_decay", "batch_size")
 
@@ -79,7 +79,7 @@ def experts(command: Experts, arguments: Sequence[str]) -> None:
     report.facts(
         out,
         {
-            "test accuracy": f"{tested} after the last epoch, {number} experts",
+            "test accuracy": f"{tested} after the last epoch, {count(number, 'expert')}",
             "fingerprint": result.store.fingerprint,
         },
     )

@@ -104,11 +104,28 @@ def num_parameters(model: Model) -> int:
     return sum(x.size for x in jax.tree.leaves(variables["params"]))
 
 
+def how_to_train(plan: ExpertPlan, dataset: Dataset, experts: int) -> str:
+    """The command that trains experts, how long it will take here, and the room that it needs, in words.
+
+    Args:
+      plan: of the experts.
+      dataset: that the plan names.
+      experts: how many.
+
+    Returns:
+      For a message about experts that are missing.
+    """
+    model = plan.network.model(dataset.num_classes, dataset.image_shape)
+    seconds = estimated_seconds(plan, dataset, experts)
+    size = experts * (plan.epochs + 1) * num_parameters(model) * 4 / 1e6
+    return f"{plan.command(experts)} (about {duration(seconds)} here, {size:,.1f} MB)"
+
+
 def estimated_seconds(plan: ExpertPlan, dataset: Dataset, experts: int) -> float:
     """How long training will take on this device, from two steps of one expert.
 
-    It compiles the program that training uses, which is then in the cache of compiled programs, and
-    fits no whitening. Experts at once are counted as if they were trained one after the other.
+    It compiles a program of training. Nothing is whitened for it, and experts at once are counted as if they
+    were trained one after the other.
 
     Args:
       plan: of the experts.

@@ -15,7 +15,15 @@ from jdd.augment import batch_standardised, dsa_augmentation, no_augmentation
 from jdd.configuration import DataChoice
 from jdd.data import Batch, normalise, zca
 from jdd.datasets import load_dataset
-from jdd.experts import ExpertPlan, default_folder, estimated_seconds, open_store, record, training
+from jdd.experts import (
+    ExpertPlan,
+    default_folder,
+    estimated_seconds,
+    how_to_train,
+    open_store,
+    record,
+    training,
+)
 from jdd.experts.store import RECORDS, SNAPSHOTS
 from jdd.experts.writing import StoreWriter
 from jdd.nn import network
@@ -288,6 +296,8 @@ def test_plans():
     assert str(default_folder(PLAN)) == "experts/digits-0-1-convnet-d1-w4"
 
 
-def test_the_time_of_training_is_estimated():
-    one = estimated_seconds(PLAN, DATASET, 1)
-    assert 0 < one < 60
+def test_what_training_will_take_is_stated():
+    assert 0 < estimated_seconds(PLAN, DATASET, 1) < 60
+    text = how_to_train(PLAN, DATASET, 1000)
+    # 3 snapshots of 338 numbers.
+    assert text.startswith(PLAN.command(1000)) and "about 0:" in text and ", 4.1 MB)" in text

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +81,17 @@ class Driver:
         print(json.dumps(request), file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
-    def start(
-        self, out: Path, *more: str, options: list[str] = OPTIONS, **faults: Any
-    ) -> tuple[int, Path]:
+    def start(self, out: Path, *more: str, **faults: Any) -> tuple[int, Path]:
+        return self.begin([*OPTIONS, "--out", str(out), *more], faults)
+
+    def begin(self, arguments: list[str], faults: Mapping[str, Any]) -> tuple[int, Path]:
         self.logs += 1
         log = self.folder / f"log{self.logs}"
-        arguments = [*options, "--out", str(out), *more]
         return self.ask(start=arguments, log=str(log), faults=faults), log
 
-    def run(
-        self, out: Path, *more: str, options: list[str] = OPTIONS, **faults: Any
-    ) -> tuple[int | str, list[str]]:
+    def run(self, out: Path, *more: str, **faults: Any) -> tuple[int | str, list[str]]:
         """Returns the exit code of the command and the lines that it printed."""
-        pid, log = self.start(out, *more, options=options, **faults)
+        pid, log = self.start(out, *more, **faults)
         code = self.ask(wait=pid)
         assert_metrics_are_whole(out)
         return code, log.read_text().splitlines()
@@ -252,9 +250,14 @@ def test_one_run_and_many_misfortunes(driver: Driver, whole: Path, tmp_path: Pat
 
 def test_kills_while_experts_are_trained(driver: Driver, tmp_path: Path) -> None:
     """The same command continues the store; the bytes are those of a store that was never disturbed."""
-    code, printed = driver.run(tmp_path / "whole", options=EXPERTS)
+
+    def run(out: Path, **faults: Any) -> tuple[int | str, str]:
+        pid, log = driver.begin([*EXPERTS, "--out", str(out)], faults)
+        return driver.ask(wait=pid), log.read_text()
+
+    whole, out = tmp_path / "whole", tmp_path / "store"
+    code, printed = run(whole)
     assert code == 0, printed
-    out = tmp_path / "store"
     moments = [
         ("open", "plan.json", 1),
         ("os.rename", "plan.json", 1),
@@ -266,15 +269,14 @@ def test_kills_while_experts_are_trained(driver: Driver, tmp_path: Path) -> None
         ("open", "experts.jsonl", 3),
     ]
     for moment in moments:
-        code, printed = driver.run(out, options=EXPERTS, kill=moment)
+        code, printed = run(out, kill=moment)
         assert code == -signal.SIGKILL, (moment, printed)
-    code, printed = driver.run(out, options=EXPERTS)
-    assert code == 0, printed
-    assert "1 are complete" in "\n".join(printed)
+    code, printed = run(out)
+    assert code == 0 and "1 are complete" in printed, printed
     assert not leftovers(out)
     for name in ("snapshots.f32", "plan.json"):
         assert (out / name).read_bytes().replace(b"/store", b"/whole") == (
-            tmp_path / "whole" / name
+            whole / name
         ).read_bytes()
 
 
