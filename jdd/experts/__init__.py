@@ -4,7 +4,6 @@ from jdd.experts.plan import ExpertPlan as ExpertPlan
 from jdd.experts.plan import default_folder as default_folder
 from jdd.experts.recording import Recorded as Recorded
 from jdd.experts.recording import estimated_seconds as estimated_seconds
-from jdd.experts.recording import how_to_train as how_to_train
 from jdd.experts.recording import record as record
 from jdd.experts.store import Store as Store
 from jdd.experts.store import open_store as open_store

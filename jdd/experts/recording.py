@@ -87,7 +87,8 @@ def record(
     with opened as writer, Interrupt() as interrupt:
         missing = [e for e in range(experts) if e not in writer.complete]
         for expert in writer.damaged:
-            text = f"jdd: warning: expert {expert} was damaged: it is trained anew"
+            then = "it is" if expert < experts else f"--experts {expert + 1} has it"
+            text = f"jdd: warning: expert {expert} was damaged: {then} trained anew"
             print(text, file=sys.stderr, flush=True)
         (announce or _nobody)(_facts(plan, dataset, model, parameters, writer, experts, at_once))
         if missing:
@@ -102,23 +103,6 @@ def num_parameters(model: Model) -> int:
     """P: the numbers of a network."""
     variables = jax.eval_shape(model.init, jax.random.key(0))
     return sum(x.size for x in jax.tree.leaves(variables["params"]))
-
-
-def how_to_train(plan: ExpertPlan, dataset: Dataset, experts: int) -> str:
-    """The command that trains experts, how long it will take here, and the room that it needs, in words.
-
-    Args:
-      plan: of the experts.
-      dataset: that the plan names.
-      experts: how many.
-
-    Returns:
-      For a message about experts that are missing.
-    """
-    model = plan.network.model(dataset.num_classes, dataset.image_shape)
-    seconds = estimated_seconds(plan, dataset, experts)
-    size = experts * (plan.epochs + 1) * num_parameters(model) * 4 / 1e6
-    return f"{plan.command(experts)} (about {duration(seconds)} here, {size:,.1f} MB)"
 
 
 def estimated_seconds(plan: ExpertPlan, dataset: Dataset, experts: int) -> float:
@@ -140,15 +124,13 @@ def estimated_seconds(plan: ExpertPlan, dataset: Dataset, experts: int) -> float
     table, _ = dataset.tables()
     keys = training.expert_key(plan, 0)[None]
     state = compiled.begin(keys, jnp.float32(plan.sgd.learning_rate))
-    steps = training.steps_per_epoch(plan, len(dataset.train))
-    at_most = min(steps, 3)
     times = []
-    for i in range(at_most):
+    for _ in range(3):  # the first call compiles
         began = time.perf_counter()
-        # The first epoch's first steps; the first call compiles.
-        state = compiled.advance(keys, state, table, jnp.int32(0), jnp.int32(i), jnp.int32(i + 1))
+        state = compiled.advance(keys, state, table, *(jnp.int32(i) for i in (0, 0, 1)))
         jax.block_until_ready(state)
         times.append(time.perf_counter() - began)
+    steps = training.steps_per_epoch(plan, len(dataset.train))
     return min(times) * steps * plan.epochs * experts
 
 

@@ -214,7 +214,8 @@ def open_store(path: str | Path) -> Store:
     """
     store = read_store(Path(path).expanduser())
     if not store.experts:
-        raise ValueError(f"there is no complete expert in {store.path}: {store.command}")
+        again = store.metadata.get("command") or store.command
+        raise ValueError(f"there is no complete expert in {store.path}: to train them: {again}")
     for expert in store.experts:
         if store._mapped(expert) is None:
             raise ValueError(

@@ -19,7 +19,6 @@ from jdd.experts import (
     ExpertPlan,
     default_folder,
     estimated_seconds,
-    how_to_train,
     open_store,
     record,
     training,
@@ -296,8 +295,5 @@ def test_plans():
     assert str(default_folder(PLAN)) == "experts/digits-0-1-convnet-d1-w4"
 
 
-def test_what_training_will_take_is_stated():
+def test_the_time_of_training_is_estimated():
     assert 0 < estimated_seconds(PLAN, DATASET, 1) < 60
-    text = how_to_train(PLAN, DATASET, 1000)
-    # 3 snapshots of 338 numbers.
-    assert text.startswith(PLAN.command(1000)) and "about 0:" in text and ", 4.1 MB)" in text
