@@ -62,7 +62,10 @@ class Store:
 
     @property
     def command(self) -> str:
-        """The command that trains experts that are missing or damaged anew."""
+        """The command that trains experts that are missing or damaged anew, or imports them again."""
+        imported = any("file" in record for record in self.records)
+        if (imported or not self.experts) and self.metadata.get("command"):
+            return self.metadata["command"]
         most = max(self.experts, default=0) + 1
         return self.plan.command(most, self.path)
 
@@ -214,8 +217,7 @@ def open_store(path: str | Path) -> Store:
     """
     store = read_store(Path(path).expanduser())
     if not store.experts:
-        again = store.metadata.get("command") or store.command
-        raise ValueError(f"there is no complete expert in {store.path}: to train them: {again}")
+        raise ValueError(f"there is no complete expert in {store.path}: {store.command}")
     for expert in store.experts:
         if store._mapped(expert) is None:
             raise ValueError(
