@@ -196,7 +196,14 @@ def run_cell(
     experiment = prepare(configuration, data_dir=data_dir)
     has_begun = (folder / "config.json").is_file()
     try:
-        run(experiment, folder, resume=has_begun, announce=_print_facts, command=command)
+        run(
+            experiment,
+            folder,
+            resume=has_begun,
+            announce=_print_facts,
+            command=command,
+            again="the same command",
+        )
     except Interrupted:
         keep(folder, kept)
         raise

@@ -30,7 +30,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import cells
 import jax
@@ -46,7 +46,7 @@ from jdd.cli.options import option
 from jdd.configuration import Configuration, DataChoice, EvaluationPlan
 from jdd.data import representative
 from jdd.methods import PRESETS, Recipe
-from jdd.methods.presets.constants import default_strategy
+from jdd.runs import Score
 from jdd.synthetic import multi_formation
 from jdd.validation import at_least
 
@@ -65,7 +65,6 @@ BUDGETS: dict[Method, dict[str, int]] = {
 }
 # Their pixels are in [0, 1] with any factor.
 OF_RAW_PIXELS = ("ncfm", "dream-plus")
-IDC_CHECKPOINTS = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,38 +105,38 @@ class Composition:
     def run(self, place: cells.Place) -> None:
         """Runs or continues it, then writes idc.json beside its files."""
         self.run_of.run(place)
-        folder, began = place.results / self.name, time.perf_counter()
-        if not (folder / "idc.json").is_file():
-            script.write_json(
-                folder / "idc.json", self._under_idc(folder, place), place.command, began
-            )
+        file, began = place.results / self.name / "idc.json", time.perf_counter()
+        configuration = self.run_of.configuration
+        protocol = idc_protocol(self.options)
+        is_own = configuration.recipe.protocol.with_epochs(self.options.eval_epochs) == protocol
+        if not is_own and not file.is_file():
+            score = self._score(file.parent / "set.safetensors", protocol, place)
+            print(f"{self.name}, {protocol.name}: {score.note}", flush=True)
+            script.write_json(file, {"score": score.record()}, place.command, began)
 
-    def _under_idc(self, folder: Path, place: cells.Place) -> dict[str, Any]:
-        options = self.options
-        dataset, _, test = loaded(DataChoice(options.data), place.data_dir)
-        strategy = default_strategy(options.data).replace("_cutout", "")
-        protocol = evaluate.idc_protocol(strategy).with_epochs(options.eval_epochs)
-        chosen = DistilledSet.load(folder / "set.safetensors")
+    def _score(
+        self, file: Path, protocol: evaluate.EvaluationProtocol, place: cells.Place
+    ) -> Score:
+        configuration = self.run_of.configuration
+        dataset, _, test = loaded(configuration.data, place.data_dir)
+        distilled, began = DistilledSet.load(file), time.perf_counter()
         evaluation = evaluate.evaluate(
-            jax.random.fold_in(jax.random.key(options.seed), 3),
-            self.run_of.configuration.network.model(dataset.num_classes, dataset.image_shape),
-            jnp.asarray(chosen.normalised()),
-            jnp.asarray(chosen.labels),
+            jax.random.fold_in(jax.random.key(configuration.seed), 3),
+            configuration.network.model(dataset.num_classes, dataset.image_shape),
+            jnp.asarray(distilled.normalised()),
+            jnp.asarray(distilled.labels),
             test,
             protocol,
-            num_networks=options.eval_networks,
+            num_networks=self.options.eval_networks,
             networks_per_dispatch=1,
-            checkpoints=IDC_CHECKPOINTS,
         )
-        assert evaluation.checkpoints is not None
-        print(f"{self.name}: {evaluation} ({protocol.name})", flush=True)
-        return {
-            "protocol": protocol.describe(),
-            "mean": evaluation.mean,
-            "std": evaluation.std,
-            "checkpoints": evaluation.checkpoints.tolist(),
-            "best_selected_on_test_data": float(np.mean(evaluation.best)),
-        }
+        return Score.of("distilled images", evaluation, time.perf_counter() - began)
+
+
+def idc_protocol(options: Options) -> evaluate.EvaluationProtocol:
+    """IDC's protocol for the data set."""
+    protocol = PRESETS["idc"].recipe(options.ipc, data=options.data).protocol
+    return protocol.with_epochs(options.eval_epochs)
 
 
 def table(options: Options) -> Iterator[cells.Cell]:
@@ -204,23 +203,19 @@ def recipe(
 
 
 def rows(folders: list[Path]) -> str:
-    """The cells as a table in Markdown, in %."""
+    """The cells as a table in Markdown."""
     lines = [
-        "| composition | own protocol | IDC's, last epoch | best of 4 (on test data) | minutes |",
+        "| composition | own protocol | IDC's, last epoch | best epoch (on test data) | minutes |",
         "|---|---|---|---|---|",
     ]
     for folder in folders:
         result = json.loads((folder / "result.json").read_text("utf-8"))
-        idc = json.loads((folder / "idc.json").read_text("utf-8"))
-        own = result["scores"][0]
-        cells_of_row = (
-            folder.name,
-            f"{100 * own['mean']:.2f} +- {100 * own['std']:.2f} ({own['protocol']})",
-            f"{100 * idc['mean']:.2f} +- {100 * idc['std']:.2f}",
-            f"{100 * idc['best_selected_on_test_data']:.2f}",
-            f"{result['seconds']['distil'] / 60:.1f}",
-        )
-        lines.append(f"| {' | '.join(cells_of_row)} |")
+        own = idc = Score.read(result["scores"][0])
+        if (folder / "idc.json").is_file():
+            idc = Score.read(json.loads((folder / "idc.json").read_text("utf-8"))["score"])
+        minutes = f"{result['seconds']['distil'] / 60:.1f}"
+        row = (folder.name, f"{own} ({own.protocol})", str(idc), idc.best_text, minutes)
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
 

@@ -34,6 +34,7 @@ from typing import Annotated, Any, Literal
 
 import cells
 import jax
+import jax.numpy as jnp
 import matplotlib.style
 import numpy as np
 from benchmarks import script
@@ -130,12 +131,12 @@ class Curve:
         run_key, test_key = jax.random.split(jax.random.key(self.seed))
         data = Data(train)
         state = method.init(run_key, data)
-        program = methods.advance(method, ends[-1]).lower(state, data, np.int32(1)).compile()
+        program = methods.advance(method, ends[-1]).lower(state, data, jnp.int32(1)).compile()
         points, seconds, cpu_seconds = [], 0.0, 0.0
         for before, end in itertools.pairwise((0, *ends)):
             if end > before:
                 began, cpu_began = time.perf_counter(), time.process_time()
-                state, _ = jax.block_until_ready(program(state, data, np.int32(end - before)))
+                state, _ = jax.block_until_ready(program(state, data, jnp.int32(end - before)))
                 seconds += time.perf_counter() - began
                 cpu_seconds += time.process_time() - cpu_began
             batch = flat(method.decode(state))
@@ -148,6 +149,7 @@ class Curve:
                 protocol,
                 num_networks=options.eval_networks,
                 networks_per_dispatch=1,
+                checkpoints=1,
             )
             points.append(
                 {

@@ -32,6 +32,7 @@ from jdd.cli.options import option
 from jdd.configuration import Configuration, DataChoice, EvaluationPlan
 from jdd.methods import PRESETS, Recipe
 from jdd.synthetic import from_noise, from_real
+from jdd.validation import one_of
 
 Data = Literal[
     "digits",
@@ -43,7 +44,6 @@ Data = Literal[
     "cifar100-dcc",
     "tiny_imagenet",
 ]
-Method = Literal["dc", "dsa", "dcc", "dsac", "dm", "cafe", "cafe-fixed"]
 INITIAL = {
     "real": from_real,
     "noise": from_noise,
@@ -57,7 +57,7 @@ class Options(cells.TableOptions):
     """Options of a cell."""
 
     data: Annotated[Positional[Data], arg(help="Data set; digits to try the script.")]
-    method: Annotated[Positional[Method], arg(help="Preset.")]
+    method: Annotated[Positional[str], arg(metavar="METHOD", help=f"One of {', '.join(PRESETS)}.")]
     ipc: Annotated[Positional[int], arg(metavar="IPC", help="Images per class.")]
     networks: Annotated[int | None, option("K", "Fresh random networks.", "the paper's")] = None
     strategy: Annotated[
@@ -78,9 +78,9 @@ def recipe(options: Options) -> Recipe:
     """The recipe of a cell.
 
     Raises:
-      ValueError: for an option that the method does not have.
+      ValueError: for an unknown method, or an option that the method does not have.
     """
-    preset = PRESETS[options.method].recipe
+    preset = PRESETS[one_of("method", options.method, PRESETS)].recipe
     accepted = inspect.signature(preset).parameters
     arguments: dict[str, Any] = {"strategy": options.strategy, "rule": options.rule}
     for name, value in arguments.items():

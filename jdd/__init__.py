@@ -17,8 +17,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jdd import artefact as artefact
     from jdd import augment as augment
     from jdd import baselines as baselines
+    from jdd import choice as choice
+    from jdd import configuration as configuration
     from jdd import data as data
     from jdd import datasets as datasets
     from jdd import evaluate as evaluate
@@ -54,9 +57,12 @@ try:
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
-_SUBPACKAGES = (
+_MODULES = (
+    "artefact",
     "augment",
     "baselines",
+    "choice",
+    "configuration",
     "data",
     "datasets",
     "evaluate",
@@ -84,7 +90,7 @@ _NAMES = {
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: `jdd --help` and a user of one loss should not wait for all of it.
-    if name in _SUBPACKAGES:
+    if name in _MODULES:
         return importlib.import_module(f"jdd.{name}")
     if name in _NAMES:
         return getattr(importlib.import_module(f"jdd.{_NAMES[name]}"), name)
@@ -92,4 +98,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBPACKAGES, *_NAMES])
+    return sorted([*globals(), *_MODULES, *_NAMES])

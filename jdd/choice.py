@@ -44,17 +44,20 @@ class Expression:
     Attributes:
       name: of the registered factory.
       arguments: name and value of every argument, defaults included, in the order of the signature.
+      factory: the function itself. A notebook that defines it anew under the same name makes other values, so
+        that no program compiled for the old ones is used.
     """
 
     name: str
     arguments: tuple[tuple[str, Any], ...]
+    factory: Callable[..., Any] = dataclasses.field(repr=False)
 
     def __str__(self) -> str:
         return self._call(lambda parameter, value: value != parameter.default, _text)
 
     def describe(self) -> str:
         """The call with every argument that is not None, defaults included, at every depth."""
-        return self._call(lambda parameter, value: value is not None, _described)
+        return self._call(lambda p, value: value is not None, lambda v: _text(v, Choice.describe))
 
     def _call(
         self, is_shown: Callable[[inspect.Parameter, Any], bool], text_of: Callable[[Any], str]
@@ -129,6 +132,17 @@ class Choice:
                 raise ValueError(f"{self!r} has no {name} (its arguments: {allowed})")
         return _made(self.expression.name, [], arguments | changes)
 
+    def parts(self) -> list[Choice]:
+        """The choice itself, and every choice among its arguments, at any depth.
+
+        >>> from jdd.matching import chain, gradients
+        >>> [str(part) for part in chain(gradients()).parts()]
+        ['chain(gradients())', 'gradients()']
+        """
+        arguments = () if self.expression is None else self.expression.arguments
+        items = (i for _, a in arguments for i in (a if isinstance(a, tuple) else (a,)))
+        return [self, *(p for i in items if isinstance(i, Choice) for p in i.parts())]
+
     def to_json(self) -> dict[str, Any]:
         """The expression as JSON; the inverse is `from_json`.
 
@@ -145,7 +159,7 @@ def register(factory: Callable[P, T], name: str = "") -> Callable[P, T]:
     tuples, other choices, and functions that `register_function` knows.
 
     Raises:
-      ValueError: if another factory has this name.
+      ValueError: if another factory has this name, or (when called) the factory returns no choice.
 
     >>> from jdd.data import Sampler, uniform
     >>> @register
@@ -163,6 +177,8 @@ def register(factory: Callable[P, T], name: str = "") -> Callable[P, T]:
 
     def record(args: Any, kwargs: Any) -> T:
         value: T = made(*args, **kwargs)
+        if not isinstance(value, Choice):
+            raise ValueError(f"{name} must return a choice, got {type(value).__name__}")
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments: list[tuple[str, Any]] = []
@@ -170,8 +186,9 @@ def register(factory: Callable[P, T], name: str = "") -> Callable[P, T]:
             is_group = signature.parameters[key].kind is inspect.Parameter.VAR_KEYWORD
             if is_group and "choice" in argument:
                 raise ValueError(f"{name}: no group can be named 'choice'")
-            arguments += argument.items() if is_group else [(key, _frozen(argument))]
-        expression = Expression(name, tuple(arguments))
+            entries = argument.items() if is_group else [(key, argument)]
+            arguments += [(entry, _frozen(content)) for entry, content in entries]
+        expression = Expression(name, tuple(arguments), made)
         value = dataclasses.replace(value)  # the factory may return a value that others hold
         try:
             hash(expression)
@@ -262,7 +279,8 @@ def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
     if not isinstance(name, str) or name not in FACTORIES:
         _register_all()
     factory = FACTORIES[one_of("choice", name, _names_like(name))]
-    parameters = inspect.signature(factory).parameters
+    signature = inspect.signature(factory)
+    parameters = signature.parameters
     flexible = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in kwargs:
         if key not in parameters and not flexible:
@@ -270,7 +288,6 @@ def _made(name: Any, args: list[Any], kwargs: dict[str, Any]) -> Choice:
             raise ValueError(
                 f"{name} has no argument {key!r}{did_you_mean(key, parameters)} (allowed: {allowed})"
             )
-    signature = inspect.signature(factory)
     try:
         args, kwargs = _with_variadic(signature, args, kwargs)
         signature.bind(*args, **kwargs)
@@ -304,7 +321,7 @@ def _with_variadic(
         return args, kwargs
     kwargs = dict(kwargs)
     items = kwargs.pop(names[0])
-    if not isinstance(items, tuple):
+    if not isinstance(items, tuple | list):
         raise TypeError(f"{names[0]} must be a list, got {items!r}")
     bound = signature.bind_partial(*args, **kwargs)
     bound.apply_defaults()
@@ -367,10 +384,6 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _described(value: Any) -> str:
-    return _text(value, lambda choice: choice.describe())
 
 
 def _text(value: Any, text_of: Callable[[Choice], str] = repr) -> str:

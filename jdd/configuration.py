@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
+
 from jdd.methods import Recipe
 from jdd.nn import Network, network
 from jdd.validation import at_least, one_of
@@ -26,12 +28,24 @@ class DataChoice:
         where the data set has one.
       fingerprint: of the training images (``Dataset.fingerprint``); empty before they are loaded. Two
         names with one fingerprint are the same data.
+
+    Raises:
+      ValueError: if classes is a text.
     """
 
     name: str = "digits"
-    classes: tuple[str, ...] = ()
+    classes: tuple[str | int, ...] = ()
     test_share: float | None = None
     fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.classes, str):
+            raise ValueError(
+                f"classes must be a sequence of names or indices, got {self.classes!r}"
+            )
+        # As Python's values, for JSON.
+        classes = (c.item() if isinstance(c, np.generic) else c for c in self.classes)
+        object.__setattr__(self, "classes", tuple(classes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +61,7 @@ class EvaluationPlan:
       whole: whether one is also trained on the whole real set; "auto": where that is short.
 
     Raises:
-      ValueError: naming the number that is out of range.
+      ValueError: naming the value that cannot be.
     """
 
     networks: int = 20
@@ -58,11 +72,22 @@ class EvaluationPlan:
     whole: Literal["auto", "yes", "no"] = "auto"
 
     def __post_init__(self) -> None:
-        at_least("networks", self.networks, 1)
-        at_least("every", self.every, 0)
+        # As Python's int, for JSON.
+        object.__setattr__(self, "networks", at_least("networks", self.networks, 1))
+        object.__setattr__(self, "every", at_least("every", self.every, 0))
         if self.epochs is not None:
-            at_least("epochs", self.epochs, 1)
+            object.__setattr__(self, "epochs", at_least("epochs", self.epochs, 1))
+        if not isinstance(self.random, bool):
+            raise ValueError(f"random must be True or False, got {self.random!r}")
         one_of("whole", self.whole, ("auto", "yes", "no"))
+
+
+_PARTS: dict[str, type] = {
+    "recipe": Recipe,
+    "data": DataChoice,
+    "network": Network,
+    "evaluation": EvaluationPlan,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +102,7 @@ class Configuration:
       seed: of all randomness.
 
     Raises:
-      ValueError: if the seed is not from 0 to 2**32 - 1.
+      ValueError: if the seed is not from 0 to 2**32 - 1, or a part is of another kind.
 
     >>> import jdd
     >>> run = Configuration(jdd.dsa(1, data="digits"), DataChoice("digits"))
@@ -92,7 +117,11 @@ class Configuration:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least("seed", self.seed, 0)
+        for name, kind in _PARTS.items():
+            if not isinstance(value := getattr(self, name), kind):
+                raise ValueError(f"{name} must be of kind {kind.__name__}, got {value!r}")
+        # As Python's int, for JSON.
+        object.__setattr__(self, "seed", at_least("seed", self.seed, 0))
         if self.seed >= 2**32:
             raise ValueError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}")
 

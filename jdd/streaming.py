@@ -149,6 +149,15 @@ def varying_as(like: Array, tree: Any) -> Any:
     return jax.tree.map(lambda x: x + zero.astype(x.dtype), tree)
 
 
+def default_forward_batch() -> int:
+    """Images that go through a network at a time where no gradient is taken: few on a CPU, many elsewhere.
+
+    >>> default_forward_batch() in (32, 1024)
+    True
+    """
+    return 32 if jax.default_backend() == "cpu" else 1024
+
+
 class MicroBatches(NamedTuple):
     """The most images that go through a network at a time.
 

@@ -81,6 +81,26 @@ def share(name: str, value: Any) -> float:
     return float(value)
 
 
+def of_kind(name: str, value: Any, kind: type) -> None:
+    """Checks that a value is of one kind, such as a choice.
+
+    Args:
+      name: of the argument, for the message.
+      value: its value.
+      kind: its class.
+
+    Raises:
+      ValueError: if it is of another kind.
+
+    >>> of_kind("loss", 3, str)
+    Traceback (most recent call last):
+        ...
+    ValueError: loss must be of kind str, got 3
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be of kind {kind.__name__}, got {value!r}")
+
+
 def count(n: int, what: str) -> str:
     """A number with its noun.
 

@@ -512,17 +512,46 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
         lambda t: losses.feature_alignment([], [], []),
         ["at least one", "0 weights"],
     ),
-    "own_centre_cross_entropy of no class": (
-        lambda t: losses.own_centre_cross_entropy(jnp.eye(3), jnp.eye(3), 3),
+    "class_discrimination of no class": (
+        lambda t: losses.class_discrimination(jnp.eye(3), jnp.eye(3), 3),
         ["index must be from 0 to 2", "got 3"],
     ),
-    "own_centre_cross_entropy of other embeddings": (
-        lambda t: losses.own_centre_cross_entropy(jnp.eye(3), jnp.eye(2), 0),
+    "class_discrimination of other embeddings": (
+        lambda t: losses.class_discrimination(jnp.eye(3), jnp.eye(2), 0),
         ["[C, d] and [m, d]", "(2, 2)"],
     ),
-    "own_centre_cross_entropy with other weights": (
-        lambda t: losses.own_centre_cross_entropy(jnp.eye(3), jnp.eye(3), 0, jnp.ones(2)),
+    "class_discrimination with other weights": (
+        lambda t: losses.class_discrimination(jnp.eye(3), jnp.eye(3), 0, jnp.ones(2)),
         ["weights must be (3,)", "(2,)"],
+    ),
+    "a loss that is one number for a batch": (
+        lambda t: matched(
+            t,
+            matching.per_class(matching.gradients(loss=lambda z, y: z.sum())),
+            stacked(2),
+            stacked(2),
+        ),
+        ["loss must return one number for each image", "got ()"],
+    ),
+    "strengths of an augmentation without its ops": (
+        lambda t: matching.siamese(ratios=augment.DSARatios(rotate=30.0)),
+        ["ratios need a strategy"],
+    ),
+    "a warm-up of no updates per network": (
+        lambda t: methods.after_warm_up(1, 0, updates_per_network=0),
+        ["updates_per_network must be at least 1"],
+    ),
+    "a parametrisation with half a variant": (
+        lambda t: dataclasses.replace(synthetic.pixels, variants=1.5),  # type: ignore[arg-type]
+        ["variants must be a whole number", "1.5"],
+    ),
+    "a share that is no number": (
+        lambda t: methods.halved_after(("a",)),  # type: ignore[arg-type]
+        ["shares must be between 0 and 1", "'a'"],
+    ),
+    "half an image of each class": (
+        lambda t: data.draw_indices(KEY, t.table, 1.5),  # type: ignore[arg-type]
+        ["n must be a whole number", "1.5"],
     ),
     "cafe with weights of another network": (
         lambda t: stepped(t, methods.layer_features([1.0] * 9)),
@@ -685,6 +714,10 @@ CASES: dict[str, tuple[Callable[[Toy], Any], list[str]]] = {
     "a protocol by an unknown op": (
         lambda t: evaluate.dsa_protocol("rotat"),
         ["did you mean 'rotate'?"],
+    ),
+    "a protocol with a name in place of that for BatchNorm": (
+        lambda t: evaluate.EvaluationProtocol("x", epochs=1, batch_norm="dc"),  # type: ignore[arg-type]
+        ["batch_norm must be an EvaluationProtocol or None", "'dc'"],
     ),
     "a protocol by a text in place of an augmentation": (
         lambda t: evaluate.EvaluationProtocol("x", epochs=1, augment="dsa"),  # type: ignore[arg-type]

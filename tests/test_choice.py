@@ -159,9 +159,9 @@ def test_other_arguments_of_a_value():
     switch = matching.switch(WARM_UP, methods.class_gradients(), methods.collective_gradients())
     later = switch.with_arguments(index=WARM_UP.with_arguments(networks=5))
     assert str(later).startswith("switch(after_warm_up(5, ")
-    assert matching.chain(matching.siamese()).with_arguments(
-        stages=(matching.gradients(),)
-    ) == matching.chain(matching.gradients())
+    for stages in ((matching.gradients(),), [matching.gradients()]):
+        chain = matching.chain(matching.siamese()).with_arguments(stages=stages)
+        assert chain == matching.chain(matching.gradients())
     with pytest.raises(
         ValueError, match=r"^sgd\(0.1, momentum=0.5\) has no rate \(its arguments: "
     ):
@@ -389,6 +389,48 @@ print(jdd.Recipe.from_json(sys.stdin.read()).initial, choice.parse("from_set('a'
         "chain(gradients(), distance(losses.squared_error))",
         "from_k_centre() from_set('a')",
     ], done.stderr
+
+
+def test_a_factory_that_is_defined_anew_makes_other_values():
+    """As in a notebook: a program that was compiled for the old value must not run for the new one."""
+
+    def defined(n: int) -> Callable[[], augment.Augmentation]:
+        def shifted() -> augment.Augmentation:
+            return augment.Augmentation(lambda key, batch: batch, lambda key, x: x + n, "shifted")
+
+        return register(shifted)
+
+    old, new = defined(1)(), defined(2)()
+    assert old != new and str(old) == str(new) == "shifted()" and parse("shifted()") == new
+    context = matching.Context(lambda params, x: x, {}, jax.random.key(0))
+    batch = data.Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, int))
+
+    @jax.jit
+    def image(context):
+        return matching.value_of(matching.siamese(), matching.Pair(batch, batch), context)
+
+    for value, want in ((old, 1), (new, 2)):
+        pair = image(dataclasses.replace(context, augment=value))
+        assert pair.real.images.item() == want
+
+
+def test_numbers_of_numpy_in_groups_are_numbers():
+    width: Any = np.int64(8)
+    value = data.random_network_features(width=width)
+    assert value == data.random_network_features(width=8) == from_json(value.to_json())
+
+
+def test_a_factory_must_return_a_choice():
+    make: Any = register(lambda: 3, "three")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="three must return a choice, got int"):
+        make()
+
+
+def test_the_parts_of_a_choice():
+    inside = matching.stateless(lambda value, context: value)
+    whole = matching.chain(matching.per_class(inside), methods.warmed_up_gradients(WARM_UP))
+    assert whole.parts() == [whole, matching.per_class(inside), inside, whole.parts()[3], WARM_UP]
+    assert inside.parts() == [inside]
 
 
 def test_calls_keep_name_documentation_and_signature():

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 import jdd
@@ -40,6 +41,35 @@ def test_a_configuration_is_written_as_json_and_read_from_it(name):
     assert again == run and hash(again) == hash(run)
     assert again.record() == content == run.record()
     assert content["version"] == 1
+
+
+def test_numbers_of_numpy_are_written_as_json():
+    run = Configuration(
+        jdd.dm(np.int64(2)),  # type: ignore[arg-type]
+        DataChoice("digits", [np.int64(3), np.str_("8")]),  # type: ignore[arg-type]
+        evaluation=EvaluationPlan(np.int64(3), np.int32(1), np.int64(20)),  # type: ignore[arg-type]
+        seed=np.uint32(5),  # type: ignore[arg-type]
+    )
+    content = json.loads(json.dumps(run.record()))
+    assert content["data"]["classes"] == [3, "8"] and content["seed"] == 5
+    assert Configuration.from_record(content) == run and hash(run)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        (DataChoice, {"classes": "01"}, "classes must be a sequence of names .*, got '01'"),
+        (EvaluationPlan, {"random": "no"}, "random must be True or False, got 'no'"),
+        (Configuration, {"recipe": "dsa"}, "recipe must be of kind Recipe, got 'dsa'"),
+        (Configuration, {"data": "digits"}, "data must be of kind DataChoice, got 'digits'"),
+        (Configuration, {"network": "mlp"}, "network must be of kind Network, got 'mlp'"),
+        (Configuration, {"evaluation": 3}, "evaluation must be of kind EvaluationPlan, got 3"),
+    ],
+)
+def test_values_of_another_kind_are_refused(kind: Any, arguments: dict[str, Any], message):
+    usual: dict[str, Any] = {"recipe": jdd.dm(1)} if kind is Configuration else {}
+    with pytest.raises(ValueError, match=f"^{message}"):
+        kind(**usual | arguments)
 
 
 def test_configurations_that_differ_in_one_field_differ():
@@ -122,6 +152,7 @@ def record(**changes: Any) -> dict[str, Any]:
         (record(data={"nam": "a"}), "unknown entry of data 'nam', did you mean 'name'"),
         (record(evaluation={"network": 3}), "unknown entry of evaluation 'network', did you mean"),
         (record(evaluation={"networks": 0}), "networks must be at least 1, got 0"),
+        (record(evaluation={"random": "no"}), "random must be True or False, got 'no'"),
         (record(network={"architecture": "convnt"}), "unknown architecture 'convnt', did you mean"),
         (record(network={"architecture": "mlp", "width": 3}), "mlp has no width"),
         (record(seeds=3), "unknown entry of the configuration 'seeds', did you mean 'seed'"),

@@ -19,7 +19,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import common
 import jax
@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 import script
 from jax import Array
+from tyro.conf import arg
 
 from jdd import methods, nn
 from jdd.cli.options import option
@@ -51,11 +52,14 @@ from jdd.datasets import load_dataset
 from jdd.nn import Model
 from jdd.synthetic import from_real
 
+Table = Literal["selection", "embedding", "cost"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(common.Options):
     """Options of the benchmark."""
 
+    tables: Annotated[tuple[Table, ...], arg(help="Tables.")] = ("selection", "embedding", "cost")
     data: Annotated[tuple[str, ...], option("NAME", "Data sets.")] = ("digits",)
     data_dir: Annotated[
         Path | None, option("FOLDER", "Where the published sets are.", "JDD_DATA_DIR")
@@ -87,12 +91,15 @@ def rows(options: Options) -> Iterator[dict[str, Any]]:
         table, _ = dataset.tables()
         n = min(options.n, table.smallest // 2)
         model = nn.convnet(dataset.num_classes, dataset.image_shape, width=options.width)
-        for row in selections(options, table, model, n):
-            yield {"data": name, "n": n, **row}
-        for row in embeddings(options, table, model):
-            yield {"data": name, **row}
-        for method in ("dream", "dm"):
-            yield {"data": name, "n": n, **cost(options, method, name, table, model, n)}
+        if "selection" in options.tables:
+            for row in selections(options, table, model, n):
+                yield {"data": name, "n": n, **row}
+        if "embedding" in options.tables:
+            for row in embeddings(options, table, model):
+                yield {"data": name, **row}
+        if "cost" in options.tables:
+            for method in ("dream", "dm"):
+                yield {"data": name, "n": n, **cost(options, method, name, table, model, n)}
 
 
 def selections(

@@ -22,6 +22,7 @@ from jdd.artefact import versions
 from jdd.atomic_write import write_atomically
 from jdd.runs.errors import Interrupted, RunError, one_line
 from jdd.runs.machine import device
+from jdd.runs.stderr import print_line
 
 T = TypeVar("T")
 
@@ -60,11 +61,11 @@ def main(
     except KeyboardInterrupt:
         return _end(130, file, "stopped")
     except Interrupted as end:
-        return _end(130, file, f"{_reason(end)}; the same command continues it")
+        return _end(130, file, one_line(end))
     except (RunError, OSError) as error:
-        return _end(1, file, _reason(error))
+        return _end(1, file, one_line(error))
     except ValueError as error:
-        return _end(2, file, f"error: {_reason(error)}")
+        return _end(2, file, f"error: {one_line(error)}")
     return 0
 
 
@@ -127,15 +128,10 @@ def _place(file: str) -> str:
     return Path(file).resolve().relative_to(EXPERIMENTS.parent).as_posix()
 
 
-def _reason(error: BaseException) -> str:
-    # A run ends its message with the option of `jdd distill` that continues it; scripts have none.
-    return one_line(error).partition("; to continue:")[0]
-
-
 def _end(code: int, file: str, message: str) -> int:
     if os.environ.get("JDD_TRACEBACK") == "1":
         traceback.print_exc()
-    print(f"{Path(file).name}: {message}", file=sys.stderr, flush=True)
+    print_line(f"{Path(file).name}: {message}")
     return code
 
 

@@ -25,7 +25,7 @@ def idc_augment(
 
     Args:
       key: typed PRNG key.
-      images: floats ``[N, side, side, C]``, normalised.
+      images: normalised floats ``[N, H, W, C]``, of any height and width.
       strategy: ops of color, crop, cutout, flip, scale, rotate, joined by "_".
       siamese: one parameter set, which depends on the key alone, for the whole batch; else each image
         has parameters of its own (the drawn op is still one per call).

@@ -13,9 +13,9 @@ from jdd.baselines.real_sets import WHOLE_SET, whole_set
 from jdd.baselines.selection import herding, k_centre
 from jdd.choice import register
 from jdd.data.table import ClassTable, take
-from jdd.evaluate.accuracy import default_micro_batch
 from jdd.nn import Model
 from jdd.nn.model import Variables
+from jdd.streaming import default_forward_batch
 from jdd.synthetic import Initial
 from jdd.training import TrainingState, train_epochs
 from jdd.validation import at_least
@@ -108,7 +108,7 @@ def select_images(
         raise ValueError(
             f"ipc must be between 1 and the smallest class ({table.smallest}), got {ipc}"
         )
-    size = min(micro_batch or default_micro_batch(), table.largest)
+    size = min(micro_batch or default_forward_batch(), table.largest)
     rows = jnp.arange(-(-table.largest // size) * size)
 
     def of_class(bounds: tuple[Array, Array]) -> Array:

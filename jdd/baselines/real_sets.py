@@ -122,8 +122,11 @@ def evaluate_real_sets(
                 report=report_all,
             )
         )
-    accuracies = np.concatenate([each.accuracies for each in evaluations])
-    return evaluations[0]._replace(accuracies=accuracies)
+    tested = [each.checkpoints for each in evaluations if each.checkpoints is not None]
+    return evaluations[0]._replace(
+        accuracies=np.concatenate([each.accuracies for each in evaluations]),
+        checkpoints=np.concatenate(tested) if tested else None,
+    )
 
 
 def evaluate_whole_set(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from jdd.cli.errors import UsageError
 from jdd.runs.errors import Interrupted, RunError, one_line
+from jdd.runs.stderr import print_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunError as error:
         return _fail(1, error)
     except Interrupted as end:
-        print(f"jdd: {one_line(end)}", file=sys.stderr, flush=True)
+        print_line(f"jdd: {one_line(end)}")
         return 130
     except KeyboardInterrupt:
-        print("jdd: stopped", file=sys.stderr, flush=True)
+        print_line("jdd: stopped")
         return 130
     except BrokenPipeError:
         # The reader of our output has closed it: nothing can be printed.
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(1, error)
     except Exception as error:
-        if (message := _explained(error)) is None:
+        if (message := _explained(error, arguments)) is None:
             raise
         return _fail(1, message)
     return 0
@@ -69,10 +70,12 @@ def _import_extensions() -> None:
             raise UsageError(f"JDD_IMPORT: cannot import {name} ({reason})") from error
 
 
-def _explained(error: Exception) -> str | None:
+def _explained(error: Exception, arguments: Sequence[str]) -> str | None:
     """A line for what the library, or JAX while it runs, refuses; None for a defect of ours."""
     if isinstance(error, ValueError):
         return one_line(error)
+    if isinstance(error, MemoryError):
+        return f"out of memory: {one_line(error)}"
     # An error of JAX can only come where it was imported.
     jax = sys.modules.get("jax")
     if jax is None or not isinstance(error, jax.errors.JaxRuntimeError):
@@ -81,7 +84,10 @@ def _explained(error: Exception) -> str | None:
         log.write("".join(traceback.format_exception(error)))
     full = f"the full error is in {log.name}"
     if "RESOURCE_EXHAUSTED" in str(error):
-        return f"out of memory: --over-classes map or a smaller --real-batch needs less; {full}"
+        # Only `jdd distill METHOD` has these options.
+        has_them = arguments[0] == "distill" and not arguments[1].startswith("-")
+        less = ": --over-classes map or a smaller --real-batch needs less" if has_them else ""
+        return f"out of memory{less}; {full}"
     return f"JAX failed while it ran ({type(error).__name__}); {full}"
 
 
@@ -126,5 +132,5 @@ def _run(command: object, arguments: Sequence[str]) -> None:
 def _fail(code: int, error: Exception | str) -> int:
     if os.environ.get("JDD_TRACEBACK") == "1":
         traceback.print_exc()
-    print(f"jdd: error: {one_line(error)}", file=sys.stderr, flush=True)
+    print_line(f"jdd: error: {one_line(error)}")
     return code

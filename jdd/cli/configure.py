@@ -268,7 +268,7 @@ def run_folder(configuration: Configuration, out: Path | None) -> Path:
         [
             configuration.recipe.name,
             configuration.data.name,
-            *configuration.data.classes,
+            *map(str, configuration.data.classes),
             f"ipc{configuration.recipe.ipc}",
             f"seed{configuration.seed}",
         ]

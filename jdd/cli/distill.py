@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,14 +18,14 @@ from jdd.cli.configure import (
     recipe_flags,
     run_folder,
 )
-from jdd.cli.errors import UsageError, naming, naming_first, require, warnings_as_lines
+from jdd.cli.errors import UsageError, naming, naming_first, warnings_as_lines
 from jdd.cli.options import Repeat, RunOptions
 from jdd.cli.parse import Distill
 from jdd.cli.places import expanded
 from jdd.runs.directory import check_folder, read_config
 from jdd.runs.errors import FolderError, OtherConfiguration, one_line
 from jdd.runs.experiment import ChoicesDoNotFit, Experiment, prepare, require_compilation
-from jdd.runs.session import run
+from jdd.runs.session import require_save_minutes, run
 
 
 def distill(command: Distill, arguments: Sequence[str]) -> None:
@@ -80,6 +79,7 @@ def _run(
     option_of: Callable[[str], str],
 ) -> None:
     out = report.console()
+    command = shlex.join(["jdd", *arguments])
     with _naming_folder(options.resume, option_of):
         result = run(
             experiment,
@@ -87,7 +87,8 @@ def _run(
             resume=options.resume,
             save_minutes=options.save_every,
             announce=lambda facts: report.facts(out, facts),
-            command=shlex.join(["jdd", *arguments]),
+            command=command,
+            again=command if options.resume else f"{command} --resume",
         )
     if result.was_complete:
         out.print(f"{result.path} is complete.", soft_wrap=True, markup=False)
@@ -136,7 +137,7 @@ def _naming_folder(resume: bool, option_of: Callable[[str], str] | None = None) 
 
 def _check(options: RunOptions | Repeat) -> None:
     """Refuses what no run can have, before anything is read."""
-    minutes = options.save_every
-    require(0 <= minutes < math.inf, "--save-every", f"must be at least 0, got {minutes}")
+    with naming("--save-every"):
+        require_save_minutes(options.save_every)
     with naming(usual=()):
         require_compilation()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
+
+from jdd.runs.stderr import print_line
 
 # Arguments of the library with another name on the command line.
 _ARGUMENTS = {"--out": "(?:out|folder)", "METHOD": "protocol"}
@@ -92,7 +93,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 def print_warning(text: str) -> None:
     """Prints a warning in one line on stderr."""
-    print(f"jdd: warning: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    print_line(f"jdd: warning: {' '.join(text.split())}")
 
 
 def require(condition: bool, option: str, message: str) -> None:

@@ -30,10 +30,10 @@ from jdd.datasets import Dataset, load_dataset
 from jdd.runs.errors import Interrupted
 from jdd.runs.experiment import check_augmentation
 from jdd.runs.machine import device, peak_memory_mb
-from jdd.runs.progress import RunProgress, duration
+from jdd.runs.progress import RunProgress
 from jdd.runs.scores import Score, networks_per_dispatch
 from jdd.synthetic import Initial
-from jdd.validation import one_of
+from jdd.validation import count, one_of
 
 _NETWORKS = 20
 _WORDS = (*baselines.BASELINES, "whole")
@@ -118,8 +118,7 @@ def _scores(
             what = f"{row.images}: {evaluator.model.name}"
             result = row.train(evaluator, lambda n, m, what=what: progress.training(what, n, m))
             score = Score.of(row.images, result, time.perf_counter() - began)
-            took = f"{len(score.accuracies)} networks in {duration(score.seconds)}"
-            progress.note(f"{what}: {score} ({took})")
+            progress.note(f"{what}: {score.note}")
             scores.append(score)
             keep(scores, len(scores) == len(pairs))
     return scores
@@ -275,7 +274,7 @@ def _real_row(
     words = {make(): word for word, make in baselines.BASELINES.items()}
     word = words.get(initial, repr(initial))
     which = "random real images" if word == "random" else f"real images by {word}"
-    return _Row(f"{which}, {ipc} per class, {sets} set{'s' * (sets > 1)}", train)
+    return _Row(f"{which}, {ipc} per class, {count(sets, 'set')}", train)
 
 
 def _check_ipc(ipc: int, dataset: Dataset) -> None:

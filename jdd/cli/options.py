@@ -47,6 +47,17 @@ def choice(text: str) -> Any:
     return option("CALL", text, "the method's")
 
 
+# Options that several commands have.
+_DataDir = Annotated[
+    Path | None, PATH, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
+]
+_RunFolder = Annotated[
+    Path | None, PATH, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
+]
+_Resume = Annotated[bool, arg(help="Continue the run in the run directory, bit for bit.")]
+_SaveEvery = Annotated[float, NUMBER, option("MINUTES", "Between two checkpoints.")]
+
+
 @dataclasses.dataclass(frozen=True)
 class RecipeOptions:
     """Choices that replace the method's, each written as a call: NAME or "NAME(ARGUMENT, NAME=VALUE)".
@@ -132,9 +143,7 @@ class DataOptions:
             "idx:PATH, cifar:PATH or tfds:NAME.",
         ),
     ] = "digits"
-    data_dir: Annotated[
-        Path | None, PATH, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
-    ] = None
+    data_dir: _DataDir = None
     classes: Annotated[
         tuple[str, ...],
         option("CLASS", "Only these classes, by name or index, in this order.", "all"),
@@ -221,11 +230,9 @@ class RunOptions:
     """Where the run is stored."""
 
     seed: Annotated[int, WHOLE, option("INT", "Same seed, same set.")] = 0
-    out: Annotated[
-        Path | None, PATH, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
-    ] = None
-    resume: Annotated[bool, arg(help="Continue the run in the run directory, bit for bit.")] = False
-    save_every: Annotated[float, NUMBER, option("MINUTES", "Between two checkpoints.")] = 10.0
+    out: _RunFolder = None
+    resume: _Resume = False
+    save_every: _SaveEvery = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,15 +245,11 @@ class Repeat:
         TEXT,
         option("NAME", "Where its data set is now, with the same images.", "as it was"),
     ] = None
-    data_dir: Annotated[
-        Path | None, PATH, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
-    ] = None
+    data_dir: _DataDir = None
     seed: Annotated[int | None, WHOLE, option("INT", "Another seed.", "that of the run")] = None
-    out: Annotated[
-        Path | None, PATH, option("FOLDER", "The run directory.", "runs/METHOD-DATA-ipcN-seedS")
-    ] = None
-    resume: Annotated[bool, arg(help="Continue the run in the run directory, bit for bit.")] = False
-    save_every: Annotated[float, NUMBER, option("MINUTES", "Between two checkpoints.")] = 10.0
+    out: _RunFolder = None
+    resume: _Resume = False
+    save_every: _SaveEvery = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,9 +272,7 @@ class Evaluate:
         TEXT,
         option("NAME", "Data set to test on.", "the set's; digits with real images"),
     ] = None
-    data_dir: Annotated[
-        Path | None, PATH, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
-    ] = None
+    data_dir: _DataDir = None
     classes: Annotated[
         tuple[str, ...], option("CLASS", "Only these classes, with real images.", "all")
     ] = ()

@@ -35,8 +35,13 @@ def set_file(path: str | Path, *, words: Sequence[str] = ()) -> Path:
         return file
 
 
-def new_file(path: Path, option: str, *, overwrite: bool = False) -> Path:
+def new_file(path: Path, option: str, *, overwrite: bool | None = None) -> Path:
     """A file that can be written without loss.
+
+    Args:
+      path: of the file.
+      option: that names it.
+      overwrite: whether ``--overwrite`` was given; None where the command has no such option.
 
     Raises:
       UsageError: if it exists and is not to be overwritten, or its folder does not exist or cannot
@@ -46,7 +51,8 @@ def new_file(path: Path, option: str, *, overwrite: bool = False) -> Path:
         file = expanded(path)
         require(file.parent.is_dir(), option, f"there is no folder {file.parent}")
         require(not file.is_dir(), option, f"{file} is a folder")
-        require(overwrite or not file.exists(), option, f"{file} already exists")
+        hint = "" if overwrite is None else ": --overwrite replaces it"
+        require(bool(overwrite) or not file.exists(), option, f"{file} already exists{hint}")
         # Only an attempt shows whether the disk is read-only or full.
         with tempfile.TemporaryFile(dir=file.parent):
             return file

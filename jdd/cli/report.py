@@ -33,12 +33,18 @@ def scores(out: Console, entries: Sequence[Score]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("trained on")
     table.add_column("test accuracy", justify="right")
+    has_best = any(score.best for score in entries)
+    if has_best:
+        table.add_column("best epoch (*)", justify="right")
     table.add_column("networks", justify="right")
     table.add_column("protocol")
     for score in entries:
-        row = (score.images, str(score), str(len(score.accuracies)), score.protocol)
+        best = [score.best_text] if has_best else []
+        row = (score.images, str(score), *best, str(len(score.accuracies)), score.protocol)
         table.add_row(*map(escape, row))
     out.print(table)
+    if has_best:
+        out.print("(*) Selected on test data: above what the set is worth.", soft_wrap=True)
     _protocols(out, entries)
     networks = ", ".join(dict.fromkeys(score.network for score in entries))
     text = f"Mean and population standard deviation over networks: {networks}."

@@ -82,6 +82,12 @@ def move_to_origin(assignment: Assignment, sums: Array, counts: Array) -> tuple[
     return sums, jnp.maximum(counts, 1.0)
 
 
+def mean_point(points: Array, valid: Array) -> Array:
+    """The mean ``[d]`` of the rows ``[N, d]`` that are points."""
+    weights = valid.astype(points.dtype)
+    return weights @ points / weights.sum()
+
+
 def nearest_centroid(points: Array, centroids: Array, *, chunk: int = CHUNK) -> tuple[Array, Array]:
     """The nearest centroid of every point, and the squared distance to it.
 
@@ -127,7 +133,7 @@ def nearest_points(
     [[2, 1], [0, 1]]
     """
     # A common offset would cost digits: distances are differences of squares.
-    offset = _mean(points, valid)
+    offset = mean_point(points, valid)
     points, centroids = points - offset[None], centroids - offset[None]
     norms = jnp.where(valid, jnp.sum(points**2, axis=1), jnp.inf)
 
@@ -135,24 +141,6 @@ def nearest_points(
         return lax.top_k(2 * points @ centroid - norms, n)[1].astype(jnp.int32)
 
     return lax.map(nearest, centroids, batch_size=min(chunk, len(centroids)))
-
-
-def random_points(key: Array, valid: Array, k: int) -> Array:
-    """k distinct rows, uniformly.
-
-    Args:
-      key: typed PRNG key.
-      valid: bool ``[N]``, which rows can be taken; at least k.
-      k: how many; static.
-
-    Returns:
-      int32 ``[k]``.
-
-    >>> sorted(random_points(jax.random.key(0), jnp.array([True, False, True]), 2).tolist())
-    [0, 2]
-    """
-    ranks = jnp.where(valid, jax.random.uniform(key, valid.shape), -1.0)
-    return lax.top_k(ranks, k)[1].astype(jnp.int32)
 
 
 def plus_plus_points(key: Array, points: Array, valid: Array, k: int) -> Array:
@@ -319,10 +307,5 @@ def original_k_means() -> Clustering:
 
 def _centred_lloyd(points: Array, valid: Array, start: Array, steps: int) -> Array:
     """`lloyd`, with the mean of all points as the origin: distances are differences of squares."""
-    offset = _mean(points, valid)
+    offset = mean_point(points, valid)
     return lloyd(points - offset[None], valid, start - offset[None], steps=steps) + offset[None]
-
-
-def _mean(points: Array, valid: Array) -> Array:
-    weights = valid.astype(points.dtype)
-    return weights @ points / weights.sum()

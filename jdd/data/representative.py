@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jax import Array, lax
 
 from jdd.choice import register
 from jdd.data.batch import Draw
-from jdd.data.clustering import Clustering, k_means, nearest_points
+from jdd.data.clustering import Clustering, k_means, mean_point, nearest_points
 from jdd.data.feature_space import (
     COUPLED_CHUNK,
     Embed,
@@ -22,7 +22,7 @@ from jdd.data.feature_space import (
 )
 from jdd.data.sampler import Sampler, View
 from jdd.data.table import ClassTable, draw_indices
-from jdd.validation import at_least
+from jdd.validation import at_least, of_kind
 
 Choose = Callable[[Array, Array, Array], Array]
 """``choose(key, points [N, d], valid [N]) -> rows [n]``. The first rows are those chosen before."""
@@ -93,7 +93,7 @@ def representative(
     at_least("subsample", subsample, 1)
     if n % subsample:
         raise ValueError(f"n must be a multiple of subsample, got {n} and {subsample}")
-    _check_choice("clustering", clustering, Clustering)
+    of_kind("clustering", clustering, Clustering)
     clusters = n // subsample
 
     def choose(key: Array, points: Array, valid: Array) -> Array:
@@ -129,7 +129,7 @@ def central(
 
     def choose(key: Array, points: Array, valid: Array) -> Array:
         del key
-        return nearest_points(points, valid, _mean(points, valid)[None], n)[0]
+        return nearest_points(points, valid, mean_point(points, valid)[None], n)[0]
 
     return _sampler(choose, n, 1, every, pool, features, normalise, chunk)
 
@@ -160,7 +160,7 @@ def boundary(
 
     def choose(key: Array, points: Array, valid: Array) -> Array:
         del key
-        squared = jnp.sum((points - _mean(points, valid)[None]) ** 2, axis=1)
+        squared = jnp.sum((points - mean_point(points, valid)[None]) ** 2, axis=1)
         return lax.top_k(jnp.where(valid, squared, -1.0), n)[1].astype(jnp.int32)
 
     return _sampler(choose, n, 1, every, pool, features, normalise, chunk)
@@ -232,7 +232,7 @@ def _sampler(
             raise ValueError(f"pool must be at least n, got {pool} and {n}")
     if chunk is not None:
         at_least("chunk", chunk, 1)
-    _check_choice("features", features, FeatureSpace)
+    of_kind("features", features, FeatureSpace)
 
     def init(key: Array, table: ClassTable) -> Chosen:
         clusters = n // of_cluster
@@ -266,16 +266,6 @@ def _sampler(
         indices = lax.cond(is_due, chosen, lambda: state.indices)
         age = jnp.where(is_due, 0, state.age) + 1
         after = Chosen(indices, age, jnp.asarray(view.update_of_network + 1, jnp.int32))
-        return Draw(table, indices, jnp.ones(indices.shape)), after
+        return Draw(table, indices, jnp.ones(indices.shape, jnp.float32)), after
 
     return Sampler(init, draw)
-
-
-def _check_choice(name: str, value: Any, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
-
-
-def _mean(points: Array, valid: Array) -> Array:
-    weights = valid.astype(points.dtype)
-    return weights @ points / weights.sum()

@@ -12,6 +12,7 @@ import numpy as np
 
 from jdd.data.normalisation import normalise
 from jdd.data.split import Split
+from jdd.validation import at_least
 
 # Ranked values held at once by draw_indices: 1 MiB, 43 classes of 6000 images.
 _CHUNK = 2**18
@@ -114,8 +115,7 @@ def draw_indices(key: jax.Array, table: ClassTable, n: int) -> tuple[jax.Array, 
       >>> sorted(indices[1].tolist()), weights.tolist()
       ([1, 2], [[1.0, 0.0], [1.0, 1.0]])
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    at_least("n", n, 1)
     width = max(table.largest, n)
     last = table.images.shape[0] - 1
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from jdd.datasets.source import RawSplit
 
+# Denominator of a share as a fraction. No class has so many images.
+_LARGEST = 10**6
+
 
 def check_test_share(test_share: object) -> float:
     """Returns a share above 0 and below 1, else raises a `ValueError`.
@@ -48,7 +51,8 @@ def hold_out(train: RawSplit, test_share: float) -> tuple[RawSplit, RawSplit]:
       ([0, 1, 2, 4, 5, 6, 8], [3, 7])
     """
     # exact: in floats, 10 * 0.1 summed up stays below 1
-    share = Fraction(str(test_share)).limit_denominator(10**6)
+    share = Fraction(str(test_share)).limit_denominator(_LARGEST)
+    share = min(max(share, Fraction(1, _LARGEST)), Fraction(_LARGEST - 1, _LARGEST))
     held_out = np.zeros(len(train), bool)
     for label in np.unique(train.labels):
         positions = np.flatnonzero(train.labels == label)

@@ -90,6 +90,8 @@ def load_dataset(
       >>> data.image_shape, data.class_names, data.class_counts().tolist()
       ((8, 8, 1), ('3', '8'), [147, 140])
     """
+    if not isinstance(name, str):
+        raise ValueError(f"the name of a data set must be a text, got {name!r}")
     share = None if test_share is None else check_test_share(test_share)
     folder = data_dir if data_dir is not None else os.environ.get(DATA_DIR_VARIABLE) or None
     try:
@@ -119,7 +121,7 @@ def _read(name: str, data_dir: Path | None, test_share: float | None) -> Source:
             return read_image_folder(path, undivided=test_share is not None)
         return _FORMATS[kind](path)
     known = ", ".join(_KNOWN)
-    if not colon and (name in _FORMATS or name == "tfds"):
+    if not argument and (kind in _FORMATS or kind == "tfds"):
         raise ValueError(f"data set {name!r} needs a place to read, as in {known}")
     spelled = ["digits", *PUBLISHED, *_FORMATS, "tfds"]
     raise ValueError(f"unknown data set {name!r}{did_you_mean(kind, spelled)}; known: {known}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jdd.data.table import ClassTable, seen_by_networks, take
 from jdd.nn import Model
 from jdd.nn.model import Variables
+from jdd.streaming import default_forward_batch
 from jdd.validation import at_least
 
 
@@ -29,6 +29,7 @@ def accuracy(
     Raises:
       ValueError: if micro_batch is below 1.
 
+    >>> import jax
     >>> import numpy as np
     >>> from jdd.data import Split, class_table
     >>> from jdd.nn import convnet
@@ -42,7 +43,7 @@ def accuracy(
     if micro_batch is not None:
         at_least("micro_batch", micro_batch, 1)
     n = table.images.shape[0]
-    size = min(micro_batch or default_micro_batch(), n)
+    size = min(micro_batch or default_forward_batch(), n)
     batches = -(-n // size)
 
     def correct(i: Array) -> Array:
@@ -83,6 +84,7 @@ def class_accuracies(
     Raises:
       ValueError: if micro_batch is below 1.
 
+    >>> import jax
     >>> import numpy as np
     >>> from jdd.data import Split, class_table, draw_indices
     >>> from jdd.nn import convnet
@@ -96,7 +98,7 @@ def class_accuracies(
     if micro_batch is not None:
         at_least("micro_batch", micro_batch, 1)
     classes, n = indices.shape
-    size = min(micro_batch or default_micro_batch(), classes * n)
+    size = min(micro_batch or default_forward_batch(), classes * n)
     chunks = -(-classes * n // size)
     filled = jnp.resize(indices, (chunks, size))
 
@@ -106,15 +108,3 @@ def class_accuracies(
     predicted = lax.map(predict, filled).reshape(-1)[: classes * n].reshape(classes, n)
     correct = predicted == jnp.arange(classes)[:, None]
     return (correct * weights).sum(1) / weights.sum(1)
-
-
-def default_micro_batch() -> int:
-    """The number of images that go through a network at a time where no gradient is taken.
-
-    Returns:
-      32 on a CPU, 1024 elsewhere.
-
-    >>> default_micro_batch() in (32, 1024)
-    True
-    """
-    return 32 if jax.default_backend() == "cpu" else 1024

@@ -78,7 +78,7 @@ def evaluate(
     learning_rate: float | Array | None = None,
     networks_per_dispatch: int = 5,
     over_seeds: Over = None,
-    checkpoints: int = 1,
+    checkpoints: int | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Trains fresh random networks on a small set and tests each on the whole test set.
@@ -97,8 +97,8 @@ def evaluate(
       networks_per_dispatch: networks trained by one call of the compiled program.
       over_seeds: "map", "vmap", or an int for that many networks at a time; None for "map"
         (``jdd.streaming``).
-      checkpoints: how many times each network is tested, at evenly spaced epochs up to the last (IDC: 4);
-        `Evaluation.checkpoints` then holds all accuracies.
+      checkpoints: how many times each network is tested, at evenly spaced epochs up to the last; None for
+        the protocol's number. With several `Evaluation.checkpoints` holds all accuracies.
       report: called with (networks done, num_networks) after each dispatch.
 
     Returns:
@@ -114,7 +114,9 @@ def evaluate(
     """
     at_least("num_networks", num_networks, 1)
     at_least("networks_per_dispatch", networks_per_dispatch, 1)
-    if at_least("checkpoints", checkpoints, 1) > protocol.trained_epochs:
+    if checkpoints is None:
+        checkpoints = min(protocol.checkpoints, protocol.trained_epochs)
+    elif at_least("checkpoints", checkpoints, 1) > protocol.trained_epochs:
         raise ValueError(
             f"checkpoints must be at most the {protocol.trained_epochs} epochs, got {checkpoints}"
         )
@@ -127,7 +129,7 @@ def evaluate(
         positive("learning_rate", rate)
     group = min(networks_per_dispatch, num_networks)
     # A name or a rate is no part of the program.
-    compiled_for = dataclasses.replace(protocol, name="", learning_rate=1.0)
+    compiled_for = dataclasses.replace(protocol, name="", learning_rate=1.0, checkpoints=1)
     program = _program(model, compiled_for, over_seeds, checkpoints)
     accuracies: list[np.ndarray] = []
     for first in range(0, num_networks, group):

@@ -48,6 +48,8 @@ class EvaluationProtocol:
         multiplied by `decay`; empty for DC's.
       decay: the factor at each milestone.
       restart_momentum: whether the momentum starts again from zero at each milestone.
+      checkpoints: how many times each network is tested, at evenly spaced epochs up to the last (IDC: 4).
+        The accuracy is that of the last epoch; the best of several is reported beside it.
 
     Raises:
       ValueError: for a number that cannot be.
@@ -64,13 +66,18 @@ class EvaluationProtocol:
     milestones: tuple[float, ...] = ()
     decay: float = 0.1
     restart_momentum: bool = True
+    checkpoints: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ValueError(f"name must be a text, got {self.name!r}")
         if not isinstance(self.augment, Augmentation):
             raise ValueError(f"augment must be an Augmentation, got {self.augment!r}")
-        for field in ("epochs", "batch_size"):
+        if not isinstance(self.batch_norm, EvaluationProtocol | None):
+            raise ValueError(
+                f"batch_norm must be an EvaluationProtocol or None, got {self.batch_norm!r}"
+            )
+        for field in ("epochs", "batch_size", "checkpoints"):
             at_least(field, getattr(self, field), 1)
         positive("learning_rate", self.learning_rate)
         share("momentum", self.momentum)
@@ -136,10 +143,11 @@ class EvaluationProtocol:
         >>> PROTOCOLS["dc"].with_epochs(20).name
         'dc, 20 epochs'
         """
-        if epochs is None or epochs == self.epochs:
+        if epochs is None:
             return self
+        # Also where the number is the same here: that of the other protocol need not be.
         inner = self.batch_norm and self.batch_norm.with_epochs(epochs)
-        name = f"{self.name}, {epochs} epochs"
+        name = self.name if epochs == self.epochs else f"{self.name}, {epochs} epochs"
         return dataclasses.replace(self, name=name, epochs=epochs, batch_norm=inner)
 
     def to_json(self) -> dict[str, Any]:
@@ -155,6 +163,7 @@ class EvaluationProtocol:
         return {
             "version": VERSION,
             **{f: getattr(self, f) for f in ("name", "epochs", *_NUMBERS, *_FALLS)},
+            "checkpoints": self.checkpoints,
             "milestones": list(self.milestones),
             "augment": self.augment.to_json(),
             "batch_norm": self.batch_norm and self.batch_norm.to_json(),
@@ -198,12 +207,13 @@ class EvaluationProtocol:
         factor = "a tenth" if self.decay == 0.1 else f"times {self.decay:g}"
         after = self.decay_after
         when = " and ".join(map(str, after))
+        best = f" and best of {self.checkpoints} epochs" if self.checkpoints > 1 else ""
         return (
             f"{self.name}: {self.trained_epochs} epochs of SGD (learning rate {self.learning_rate}, {factor} "
             f"after epoch{'s' * (len(after) > 1)} {when} with momentum "
             f"{'restarted' if self.restart_momentum else 'kept'}; momentum {self.momentum}, weight "
             f"decay {self.weight_decay}, batch {self.batch_size}), {words}, accuracy "
-            "of the last epoch on the whole test set"
+            f"of the last epoch on the whole test set{best}"
         )
 
 
@@ -225,6 +235,7 @@ def _from_version_2(content: Mapping[str, Any]) -> EvaluationProtocol:
         from_json(content["augment"]),
         **{name: content[name] for name in (*_NUMBERS, *_FALLS)},
         batch_norm=None if inner is None else EvaluationProtocol.from_json(inner),
+        checkpoints=content.get("checkpoints", 1),
     )
     _refuse_differences("the protocol", protocol.to_json(), content)
     return protocol
@@ -280,6 +291,7 @@ def _idc(name: str, augment: Augmentation) -> EvaluationProtocol:
         milestones=(2 / 3, 5 / 6),
         decay=0.2,
         restart_momentum=False,
+        checkpoints=4,
     )
 
 

@@ -7,7 +7,7 @@ from jdd.losses.distance import layerwise_cosine as layerwise_cosine
 from jdd.losses.distance import mean_absolute_error as mean_absolute_error
 from jdd.losses.distance import squared_error as squared_error
 from jdd.losses.embedding import mean_embedding as mean_embedding
+from jdd.losses.feature import class_discrimination as class_discrimination
 from jdd.losses.feature import discrimination as discrimination
 from jdd.losses.feature import feature_alignment as feature_alignment
-from jdd.losses.feature import own_centre_cross_entropy as own_centre_cross_entropy
 from jdd.losses.labels import cross_entropy as cross_entropy

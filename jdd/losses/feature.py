@@ -94,11 +94,11 @@ def discrimination(syn: Array, real: Array, *, weights: Array | None = None) -> 
         raise ValueError(f"weights must be {real.shape[:2]}, got {weights.shape}")
     if weights is None:
         weights = jnp.ones_like(real[:, :, 0])
-    class_by_class = jax.vmap(own_centre_cross_entropy, (None, 0, 0, 0))
-    return class_by_class(syn.mean(1), real, jnp.arange(len(syn)), weights).sum()
+    of_classes = jax.vmap(class_discrimination, (None, 0, 0, 0))
+    return of_classes(syn.mean(1), real, jnp.arange(len(syn)), weights).sum()
 
 
-def own_centre_cross_entropy(
+def class_discrimination(
     centres: Array, real: Array, index: Array | int, weights: Array | None = None
 ) -> Array:
     r"""The term of one class in `discrimination`: its real embeddings, classified by all centres.
@@ -121,13 +121,13 @@ def own_centre_cross_entropy(
 
     Reference: as `discrimination`.
 
-    >>> round(float(own_centre_cross_entropy(3 * jnp.eye(3), jnp.eye(3)[1:2], 1)), 3)
+    >>> round(float(class_discrimination(3 * jnp.eye(3), jnp.eye(3)[1:2], 1)), 3)
     0.095
     """
     fits = centres.ndim == real.ndim == 2 and centres.shape[1] == real.shape[1]
     if not fits or 0 in (*centres.shape, *real.shape):
         raise ValueError(
-            "own_centre_cross_entropy takes [C, d] and [m, d], each axis at least 1, "
+            "class_discrimination takes [C, d] and [m, d], each axis at least 1, "
             f"got {centres.shape} and {real.shape}"
         )
     if weights is not None and weights.shape != real.shape[:1]:

@@ -23,9 +23,12 @@ class Schedule(Choice):
 
     Attributes:
       function: ``function(step) -> number``.
+      check: ``check(networks, updates)`` raises a ``ValueError`` for a run whose steps it does not count,
+        of so many networks with so many updates each.
     """
 
     function: StepFunction
+    check: Callable[[int, int], None] = lambda networks, updates: None
 
     def __call__(self, step: Any) -> Any:
         return self.function(step)

@@ -12,7 +12,7 @@ from jdd import losses
 from jdd.choice import register
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
-from jdd.streaming import MicroBatches, parts_of
+from jdd.streaming import MicroBatches, default_forward_batch, parts_of
 
 
 class Embedded(NamedTuple):
@@ -138,15 +138,13 @@ def batch_mean() -> Stage:
 
 @register
 def mean_embedding() -> Stage:
-    """``losses.mean_embedding`` as a stage on a class-stacked pair of `Embedded`."""
+    """``losses.mean_embedding`` as a stage on a class-stacked pair of `Embedded`.
+
+    Weights play no part: every class must have as many real images as are drawn.
+    """
     return stateless(
         lambda pair, context: losses.mean_embedding(pair.synthetic.values, pair.real.values)
     )
-
-
-def default_forward_batch() -> int:
-    """Images at a time where only the forward pass of the real side counts."""
-    return 32 if jax.default_backend() == "cpu" else 1024
 
 
 def _streamed(function: Any, images: Array, micro_batch: int) -> Array:

@@ -13,9 +13,8 @@ from jdd import losses
 from jdd.choice import register
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
-from jdd.matching.embeddings import default_forward_batch
 from jdd.matching.per_class import OneOfAll
-from jdd.streaming import MicroBatches, parts_of
+from jdd.streaming import MicroBatches, default_forward_batch, parts_of
 
 
 class Features(NamedTuple):
@@ -123,7 +122,7 @@ def feature_alignment(weights: Sequence[float] | None = None) -> Stage:
     def apply(pair: Pair, context: Context) -> Array:
         # The means are already taken: one class, a batch of one.
         synthetic, features = _seen("feature_alignment", pair)
-        sides = synthetic.own, features
+        sides = synthetic.one, features
         syn, real = ([mean[None, None] for mean in side.means] for side in sides)
         layer_weights = cafe_layer_weights(len(syn)) if weights is None else weights
         return losses.feature_alignment(syn, real, layer_weights)
@@ -144,7 +143,7 @@ def discrimination() -> Stage:
 
     def apply(pair: Pair, context: Context) -> Array:
         synthetic, real = _seen("discrimination", pair)
-        return losses.own_centre_cross_entropy(
+        return losses.class_discrimination(
             synthetic.all.means[-1], real.embedding, synthetic.index, real.weights
         )
 

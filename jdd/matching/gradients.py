@@ -46,7 +46,8 @@ def gradients(
       A stage from ``Pair(Batch, Batch)`` to a pair of pytrees like ``context.params``.
 
     Raises:
-      ValueError: if a micro-batch is below 1 or the loss no function, or (when applied) a batch is empty.
+      ValueError: if a micro-batch is below 1 or the loss no function, or (when applied) a batch is empty or the
+        loss is not one number for each image.
 
     Reference: Zhao, Mopuri, Bilen, ICLR 2021; the streaming is ours.
 
@@ -127,7 +128,7 @@ def streamed_pass(
       ``((value, gradient), more)``.
 
     Raises:
-      ValueError: if the batch is empty.
+      ValueError: if the batch is empty, or the loss is not one number for each image.
     """
     n = batch.images.shape[0]
     if n < 1:
@@ -144,7 +145,12 @@ def streamed_pass(
 
         def total(params: Any) -> tuple[Array, Any]:
             logits, more = network(params, images)
-            return jnp.sum(weights * loss(logits, labels)), more
+            each = loss(logits, labels)
+            if each.shape != weights.shape:
+                raise ValueError(
+                    f"loss must return one number for each image, {weights.shape}, got {each.shape}"
+                )
+            return jnp.sum(weights * each), more
 
         (value, more), gradient = jax.value_and_grad(total, has_aux=True)(params)
         return (value, gradient), more

@@ -130,12 +130,12 @@ class OneOfAll(NamedTuple):
     """The synthetic side of one class, and of all: what an objective of `each_against_all` sees.
 
     Attributes:
-      own: of the class whose real samples are on the other side.
+      one: of the class whose real samples are on the other side.
       all: of all classes, with a leading class axis.
       index: int32, the class.
     """
 
-    own: Any
+    one: Any
     all: Any
     index: Array
 
@@ -188,9 +188,9 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
                 raise ValueError("each_against_all needs a stage that ends in a pair")
             return value
 
-        def one(c: Array, own: Any, everyone: Any, rest: Any) -> Any:
+        def term(c: Array, synthetic: Any, everyone: Any, rest: Any) -> Any:
             pair, context = rest
-            seen = Pair(OneOfAll(own, everyone, c), sides(c, pair, context).real)
+            seen = Pair(OneOfAll(synthetic, everyone, c), sides(c, pair, context).real)
             value, _ = objective.apply(seen, of_objective, context.fold(1).fold(c))
             if not is_scalar(value):
                 raise ValueError("each_against_all needs an objective that ends in a scalar")
@@ -199,7 +199,7 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
         synthetic = mapped(lambda c: sides(c, pair, context).synthetic, classes, over)
         # The synthetic side is constant where only the real side is computed.
         rest = pair._replace(synthetic=lax.stop_gradient(pair.synthetic)), context
-        return _separable(one, classes, over, synthetic, synthetic, rest), state
+        return _separable(term, classes, over, synthetic, synthetic, rest), state
 
     def init(key: Array) -> tuple[Any, Any]:
         return stage.init(jax.random.fold_in(key, 0)), objective.init(jax.random.fold_in(key, 1))
@@ -228,66 +228,69 @@ def _separable(
     one: Callable[[Array, Any, Any, Any], Array],
     classes: np.ndarray,
     over_classes: Over,
-    own: Any,
+    stacked: Any,
     shared: Any,
     rest: Any,
 ) -> Array:
-    """The sum over classes of ``one(c, own[c], shared, rest)``, its derivative taken class by class.
+    """The sum over classes of ``one(c, stacked[c], shared, rest)``, its derivative taken class by class.
 
-    It is taken with respect to what is floating in ``own``, of which every class has a part, and in
+    It is taken with respect to what is floating in ``stacked``, of which every class has a part, and in
     ``shared``, where the classes add up.
     """
-    own_moving, own_fixed, join_own = _floating(own)
-    moving, fixed, join_shared = _floating(shared)
+    stacked_moving, stacked_fixed, join_part = _floating(stacked)
+    shared_moving, shared_fixed, join_shared = _floating(shared)
 
-    def value(c: Array, own_moving: Any, own_fixed: Any, moving: Any, fixed: Any, rest: Any) -> Any:
-        return one(c, join_own(own_moving, own_fixed), join_shared(moving, fixed), rest)
+    def value(c: Array, part: Any, part_fixed: Any, moving: Any, fixed: Any, rest: Any) -> Any:
+        return one(c, join_part(part, part_fixed), join_shared(moving, fixed), rest)
 
-    def of_class(c: Array, *stacked: Any) -> Any:
-        return jax.tree.map(lambda x: x[c], stacked)
+    def of_class(c: Array, *trees: Any) -> Any:
+        return jax.tree.map(lambda x: x[c], trees)
 
     # Everything that is traced comes as an argument: a custom_vjp may not close over tracers.
     @jax.custom_vjp
-    def total(own_moving: Any, moving: Any, others: Any) -> Array:
-        own_fixed, fixed, rest = others
+    def total(stacked_moving: Any, shared_moving: Any, others: Any) -> Array:
+        stacked_fixed, shared_fixed, rest = others
 
         def each(c: Array) -> Array:
-            mine, mine_fixed = of_class(c, own_moving, own_fixed)
-            return value(c, mine, mine_fixed, moving, fixed, rest)
+            part, part_fixed = of_class(c, stacked_moving, stacked_fixed)
+            return value(c, part, part_fixed, shared_moving, shared_fixed, rest)
 
         return mapped(each, classes, over_classes).sum()
 
-    def forward(own_moving: Any, moving: Any, others: Any) -> tuple[Array, Any]:
+    def forward(stacked_moving: Any, shared_moving: Any, others: Any) -> tuple[Array, Any]:
         if any(argument.perturbed for argument in jax.tree.leaves(others, is_leaf=_is_primal)):
             raise ValueError(
                 "this objective has no derivative with respect to the network's parameters or the real "
                 "side: apply jax.lax.stop_gradient to them, or do not end the stage in a scalar"
             )
-        own_moving, moving, (own_fixed, fixed, rest) = jax.tree.map(
-            lambda argument: argument.value, (own_moving, moving, others), is_leaf=_is_primal
+        arguments = jax.tree.map(
+            lambda argument: argument.value,
+            (stacked_moving, shared_moving, others),
+            is_leaf=_is_primal,
         )
+        stacked_moving, shared_moving, (stacked_fixed, shared_fixed, rest) = arguments
 
         def value_and_gradient(c: Array) -> tuple[Any, Any]:
-            mine, mine_fixed = of_class(c, own_moving, own_fixed)
-            found, (own_gradient, gradient) = jax.value_and_grad(
-                lambda mine, moving: value(c, mine, mine_fixed, moving, fixed, rest), (0, 1)
-            )(mine, moving)
-            return (found, own_gradient), gradient
+            part, part_fixed = of_class(c, stacked_moving, stacked_fixed)
+            term, (of_part, of_shared) = jax.value_and_grad(
+                lambda part, moving: value(c, part, part_fixed, moving, shared_fixed, rest), (0, 1)
+            )(part, shared_moving)
+            return (term, of_part), of_shared
 
-        start = jax.tree.map(jnp.zeros_like, moving)
-        (values, own_gradient), gradient = mapped_and_summed(
+        start = jax.tree.map(jnp.zeros_like, shared_moving)
+        (terms, of_stacked), of_shared = mapped_and_summed(
             value_and_gradient, classes, start, over_classes
         )
-        return values.sum(), (own_gradient, gradient)
+        return terms.sum(), (of_stacked, of_shared)
 
     def backward(gradients: Any, cotangent: Any) -> tuple[Any, Any, None]:
         if isinstance(cotangent, SymbolicZero):
             cotangent = 0.0  # of whatever type the gradients have
-        own_gradient, gradient = jax.tree.map(lambda g: cotangent * g, gradients)
-        return own_gradient, gradient, None
+        of_stacked, of_shared = jax.tree.map(lambda g: cotangent * g, gradients)
+        return of_stacked, of_shared, None
 
     total.defvjp(forward, backward, symbolic_zeros=True)
-    return total(own_moving, moving, (own_fixed, fixed, rest))
+    return total(stacked_moving, shared_moving, (stacked_fixed, shared_fixed, rest))
 
 
 def _is_primal(x: Any) -> bool:

@@ -16,15 +16,15 @@ def siamese(strategy: str | None = None, *, ratios: DSARatios | None = None) -> 
     Args:
       strategy: ops separated by "_", for example "color_crop_cutout_flip_scale_rotate"; "none" for
         no augmentation; None for the augmentation of the context, which is the recipe's.
-      ratios: strengths of the ops; None for the paper's.
+      ratios: strengths of the ops of ``strategy``; None for the paper's.
 
     Returns:
       A stage from a pair of batches to a pair of batches. Inside ``per_class`` every class draws
       an op of its own.
 
     Raises:
-      ValueError: if the strategy names an unknown op, or (when applied) the context's augmentation
-        cannot be siamese.
+      ValueError: if the strategy names an unknown op, ratios come without a strategy, or (when applied) the
+        context's augmentation cannot be siamese.
 
     Reference: Zhao, Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML
     2021, https://arxiv.org/abs/2102.08259.
@@ -39,6 +39,8 @@ def siamese(strategy: str | None = None, *, ratios: DSARatios | None = None) -> 
     """
     if strategy is not None:
         parse_strategy(strategy)
+    elif ratios is not None:
+        raise ValueError("ratios need a strategy: without one the augmentation is the context's")
 
     def explicit(key: Array, images: Array) -> Array:
         return dsa(key, images, strategy or "none", siamese=True, ratios=ratios or DSARatios())

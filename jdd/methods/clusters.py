@@ -23,7 +23,7 @@ from jdd.data.table import ClassTable
 from jdd.methods.motion import Motion, never
 from jdd.nn import Model
 from jdd.synthetic import Initial
-from jdd.validation import at_least
+from jdd.validation import at_least, of_kind
 
 
 @register
@@ -65,13 +65,9 @@ def from_clusters(
     for name, value in (("pool", pool), ("chunk", chunk)):
         if value is not None:
             at_least(name, value, 1)
-    for name, value, kind in (
-        ("clustering", clustering, Clustering),
-        ("features", features, FeatureSpace),
-        ("motion", motion, Motion),
-    ):
-        if not isinstance(value, kind):
-            raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
+    of_kind("clustering", clustering, Clustering)
+    of_kind("features", features, FeatureSpace)
+    of_kind("motion", motion, Motion)
 
     def choose(key: Array, points: Array, valid: Array, n: int) -> Array:
         centroids = clustering.fit(key, points, valid, points[:n])

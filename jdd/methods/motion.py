@@ -80,9 +80,10 @@ class Motion(Choice):
       record: ``record(model, networks) -> record`` before the first network.
       is_done: ``is_done(net) -> bool array``, whether the network has no further updates although
         it has not had `Round.updates`; None where it always has all of them.
+      moves_before_first: whether a fresh network has already been trained.
       moves_after_last: whether it also moves after its last update.
       check: ``check(model, table, networks, updates, images_per_class)`` raises a ``ValueError`` for a
-        run that it cannot serve; the table is None where it is not loaded yet.
+        run that it cannot serve.
       summary: ``summary(record, networks) -> {name: number}`` of the first so many networks.
     """
 
@@ -90,6 +91,7 @@ class Motion(Choice):
     move: Callable[[Array, Net, Round], Net]
     record: Callable[[Model, int], Any] = _nothing
     is_done: Callable[[Net], Array] | None = None
+    moves_before_first: bool = False
     moves_after_last: bool = False
     check: Callable[[Model, ClassTable, int, int, int], None] = _accept
     summary: Callable[[Any, int], dict[str, float]] | None = None
@@ -187,7 +189,8 @@ def on_real(
       momentum: of SGD.
       weight_decay: of SGD.
       batch_size: of SGD.
-      augment: of each minibatch, parameters per image; None for the recipe's.
+      augment: of each minibatch, parameters per image; None for the recipe's, and for none before the first
+        update.
 
     Raises:
       ValueError: if a number is out of range.
@@ -236,7 +239,7 @@ def on_real(
         state, place = train(state, place, round.model, round.table, images, aug)
         return net._replace(variables=state.variables, rest=(state.optimizer, place))
 
-    return Motion(begin, move)
+    return Motion(begin, move, moves_before_first=first_images > 0 or first_epochs > 0)
 
 
 def check_augment(augment: Any) -> None:

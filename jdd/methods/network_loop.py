@@ -13,7 +13,7 @@ from jax import Array, lax
 
 from jdd.data import ClassTable, Data, View
 from jdd.data.sampler import check_draw
-from jdd.matching import RESERVED_FOLD, Context, Pair, over_networks
+from jdd.matching import RESERVED_FOLD, Context, Pair, Schedule, over_networks
 from jdd.matching.base import is_scalar
 from jdd.methods.descent import descend
 from jdd.methods.method import Method, Metrics, State
@@ -38,9 +38,9 @@ def build(recipe: Recipe, model: Model) -> Method:
       The method.
 
     Raises:
-      ValueError: if several networks per update are to be trained; from ``init``, if the table has other
-        classes or images than the network, a class without images, or the motion cannot serve the
-        run; from ``step``, if the objective does not end in a scalar.
+      ValueError: if several networks per update are to be trained, or a schedule of the objective counts other
+        networks and updates; from ``init``, if the table has other classes or images than the network, a class
+        without images, or the motion cannot serve the run; from ``step``, if the objective does not end in a scalar.
 
     Reference: Zhao, Mopuri, Bilen, ICLR 2021, https://arxiv.org/abs/2006.05929. Deviation: the original
     visits K + 1 networks and evaluates before the last update; this loop visits K.
@@ -51,6 +51,9 @@ def build(recipe: Recipe, model: Model) -> Method:
     >>> method.recipe.total_steps
     200
     """
+    for part in recipe.objective.parts():
+        if isinstance(part, Schedule):
+            part.check(recipe.networks, recipe.updates)
     single = model
     if recipe.networks_per_update > 1:
         if recipe.updates > 1:
@@ -58,7 +61,7 @@ def build(recipe: Recipe, model: Model) -> Method:
                 "networks_per_update above 1 needs updates of 1: several networks are never trained, "
                 f"got {recipe.networks_per_update} and {recipe.updates}"
             )
-        if recipe.motion.moves_after_last:
+        if recipe.motion.moves_before_first or recipe.motion.moves_after_last:
             raise ValueError(
                 f"networks_per_update above 1 needs a motion that never trains, got {recipe.motion}"
             )
@@ -81,19 +84,21 @@ def _init(recipe: Recipe, model: Model, single: Model, key: Array, data: Data) -
     table = _checked_table(single, data)
     initial_key, network_key, objective_key, run_key = jax.random.split(key, 4)
     synthetic = recipe.synthetic
-    # Copies: the state is donated to each dispatch, the table is not.
-    statistics = Statistics(jnp.array(table.mean), jnp.array(table.std))
-    images = recipe.initial.images(initial_key, table, single, recipe.ipc * synthetic.tiles)
+    statistics = Statistics(table.mean, table.std)
+    shape = (table.num_classes, recipe.ipc * synthetic.tiles, *table.images.shape[1:])
+    images = recipe.initial.images(initial_key, table, single, shape[1])
+    if images.shape != shape:
+        raise ValueError(f"{recipe.initial} must return images {shape}, got {images.shape}")
     images = into_space(synthetic.space, images, statistics)
     params = synthetic.init(jax.random.fold_in(initial_key, RESERVED_FOLD), images)
-    shape = jax.eval_shape(lambda params: synthetic.decode(params, 0).images, params).shape
-    if shape[:1] + shape[2:] != (table.num_classes, *table.images.shape[1:]):
+    decoded = jax.eval_shape(lambda params: synthetic.decode(params, 0).images, params).shape
+    if decoded[:1] + decoded[2:] != shape[:1] + shape[2:]:
         raise ValueError(
-            f"{synthetic} decodes to images {list(shape)}, but the real set has {table.num_classes} "
+            f"{synthetic} decodes to images {list(decoded)}, but the real set has {table.num_classes} "
             f"classes of images {list(table.images.shape[1:])}"
         )
-    recipe.motion.check(model, table, recipe.networks, recipe.updates, shape[1])
-    return State(
+    recipe.motion.check(model, table, recipe.networks, recipe.updates, decoded[1])
+    state = State(
         synthetic=params,
         optimizer=recipe.optimizer.transform.init(params),
         objective=recipe.objective.init(objective_key),
@@ -108,6 +113,8 @@ def _init(recipe: Recipe, model: Model, single: Model, key: Array, data: Data) -
         step=jnp.int32(0),
         updates=jnp.int32(0),
     )
+    # Copies, none of them shared: the state is donated to each dispatch, the table and a user's arrays are not.
+    return jax.tree.map(jnp.array, state)
 
 
 def _step(recipe: Recipe, model: Model, state: State, data: Data) -> tuple[State, Metrics]:

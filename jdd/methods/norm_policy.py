@@ -12,6 +12,7 @@ from jdd.choice import Choice, register
 from jdd.data.table import ClassTable, draw_indices, take
 from jdd.nn import Model
 from jdd.nn.model import Variables
+from jdd.validation import at_least
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -51,8 +52,7 @@ def frozen_statistics(per_class: int = 16) -> NormPolicy:
     >>> frozen_statistics().coupled
     False
     """
-    if per_class < 1:
-        raise ValueError(f"per_class must be at least 1, got {per_class}")
+    at_least("per_class", per_class, 1)
 
     def prepare(key: Array, model: Model, variables: Variables, table: ClassTable) -> Variables:
         indices, _ = draw_indices(key, table, min(per_class, table.smallest))
@@ -80,9 +80,3 @@ def batch_statistics() -> NormPolicy:
         lambda model, variables: model.network(variables, training=True),
         coupled=True,
     )
-
-
-NORM_POLICIES: dict[str, Callable[[], NormPolicy]] = {
-    "frozen": frozen_statistics,
-    "batch": batch_statistics,
-}

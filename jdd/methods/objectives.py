@@ -40,7 +40,7 @@ from jdd.matching import (
     synthetic_at_most,
     when_coupled,
 )
-from jdd.validation import at_least, positive
+from jdd.validation import at_least, count, positive
 
 
 @register
@@ -196,7 +196,8 @@ def after_warm_up(networks: int, updates: int, *, updates_per_network: int) -> S
       updates_per_network: of the recipe.
 
     Raises:
-      ValueError: if a number is negative, or updates is above updates_per_network.
+      ValueError: if a number is negative, or updates is above updates_per_network; from ``build``, if the recipe
+        has fewer networks, or another number of updates of each.
 
     Reference: the bi-level warm-up of DCC, https://arxiv.org/abs/2202.02916.
 
@@ -206,6 +207,7 @@ def after_warm_up(networks: int, updates: int, *, updates_per_network: int) -> S
     """
     at_least("networks", networks, 0)
     at_least("updates", updates, 0)
+    at_least("updates_per_network", updates_per_network, 1)
     if updates > updates_per_network:
         raise ValueError(
             f"updates of the warm-up must be at most the {updates_per_network} updates of a network, "
@@ -217,7 +219,17 @@ def after_warm_up(networks: int, updates: int, *, updates_per_network: int) -> S
         over = (step // updates_per_network >= networks) | (step % updates_per_network >= updates)
         return over.astype(jnp.int32)
 
-    return Schedule(is_over)
+    def check(networks_of_run: int, updates_of_run: int) -> None:
+        if not networks or not updates:
+            return
+        if updates_of_run != updates_per_network or networks_of_run < networks:
+            raise ValueError(
+                f"the warm-up is {count(networks, 'network')} of {count(updates_per_network, 'update')}, the "
+                f"recipe has {count(networks_of_run, 'network')} of {count(updates_of_run, 'update')}: give "
+                "both numbers to the preset, or replace the objective too"
+            )
+
+    return Schedule(is_over, check)
 
 
 @register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence
+from numbers import Real
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import optax
 from jax import Array
 
 from jdd.choice import Choice, register
-from jdd.validation import positive, share
+from jdd.validation import of_kind, positive, share
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -133,8 +134,7 @@ def by_group(**groups: Optimizer) -> Optimizer:
     if not groups:
         raise ValueError("by_group needs at least one group")
     for name, optimizer in groups.items():
-        if not isinstance(optimizer, Optimizer):
-            raise ValueError(f"{name} must be of kind Optimizer, got {optimizer!r}")
+        of_kind(name, optimizer, Optimizer)
 
     def labels(params: Any) -> Any:
         names = sorted(params) if isinstance(params, dict) else []
@@ -178,8 +178,8 @@ def halved_after(shares: Sequence[float] = (0.6, 0.8, 0.9)) -> Decay:
     [1.0, 1.0, 0.5, 0.25, 0.125]
     """
     for value in shares:
-        if not 0 < value < 1:
-            raise ValueError(f"shares must be between 0 and 1, got {value}")
+        if not isinstance(value, Real) or not 0 < float(value) < 1:
+            raise ValueError(f"shares must be between 0 and 1, got {value!r}")
 
     def factor(network: Array | int, networks: int) -> Array:
         # Rounded, for 0.6 * 2000 need not be 1200 in floats.

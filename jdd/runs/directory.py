@@ -175,9 +175,8 @@ def check_folder(path: Path, *, resume: bool) -> None:
         raise FolderError(f"resume: there is no run in {path}")
     is_free = path.is_dir() and all(name == LOCK or is_leftover(name) for name in names)
     if not resume and exists and not is_free:
-        raise FolderError(
-            f"folder: {path} already exists: choose another folder, or continue that run with --resume"
-        )
+        continued = ", or resume its run" if has_run else ""
+        raise FolderError(f"{path} already exists: choose another folder{continued}")
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], Configuration]:

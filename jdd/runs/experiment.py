@@ -58,7 +58,7 @@ def prepare(
     Args:
       configuration: the run.
       data_dir: where the published sets are stored; None for the environment variable JDD_DATA_DIR.
-      dataset: the data set, if it is loaded already.
+      dataset: the data set, if it is loaded already; the classes of the configuration are taken from it.
 
     Returns:
       The experiment. Nothing is compiled and no file is written.
@@ -69,7 +69,7 @@ def prepare(
     """
     require_compilation()
     chosen = configuration.data
-    dataset = loaded(chosen, data_dir) if dataset is None else dataset
+    dataset = loaded(chosen, data_dir, dataset)
     if dataset.num_classes < 2:
         raise ValueError(f"classes: {dataset.name} needs at least 2 classes, has 1")
     if chosen.fingerprint not in ("", dataset.fingerprint):
@@ -96,20 +96,25 @@ def prepare(
     return experiment
 
 
-def loaded(chosen: DataChoice, data_dir: str | Path | None = None) -> Dataset:
-    """Reads a data set into host memory.
+def loaded(
+    chosen: DataChoice, data_dir: str | Path | None = None, dataset: Dataset | None = None
+) -> Dataset:
+    """Reads a data set into host memory, and restricts it to its classes.
 
     Args:
       chosen: which.
       data_dir: where the published sets are stored; None for the environment variable JDD_DATA_DIR.
+      dataset: with all classes, if it is loaded already.
 
     Raises:
-      ValueError: one line that begins with "data" or "classes", whichever is wrong.
+      ValueError: one line that begins with "data", "test_share" or "classes", whichever is wrong.
     """
-    try:
-        dataset = load_dataset(chosen.name, data_dir=data_dir, test_share=chosen.test_share)
-    except ValueError as error:
-        raise ValueError(f"data: {error}") from error
+    if dataset is None:
+        try:
+            dataset = load_dataset(chosen.name, data_dir=data_dir, test_share=chosen.test_share)
+        except ValueError as error:
+            is_share = chosen.test_share is not None and "test_share" in str(error)
+            raise ValueError(f"{'test_share' if is_share else 'data'}: {error}") from error
     try:
         return dataset.restrict(chosen.classes) if chosen.classes else dataset
     except ValueError as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from types import FrameType
 from typing import Any, Self
+
+from jdd.runs.stderr import print_line
 
 
 class Interrupt:
@@ -36,4 +37,4 @@ class Interrupt:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        print("stopping when the state is saved; once more to stop at once", file=sys.stderr)
+        print_line("stopping when the state is saved; once more to stop at once")

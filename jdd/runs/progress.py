@@ -10,7 +10,16 @@ import time
 from rich import progress as rich
 from rich.console import Console
 
+from jdd.runs.stderr import silence
+
 _LINE_SECONDS = 30.0
+
+
+class _Console(Console):
+    """A console whose reader may go: rich would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        silence()
 
 
 class RunProgress(rich.Progress):
@@ -25,7 +34,7 @@ class RunProgress(rich.Progress):
     def __init__(self, total: int | None, step: int = 0, unit: str = "update") -> None:
         self._unit, self._last_line = unit, time.monotonic()
         self._clock = self._step_seconds = self._speed = 0.0
-        console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        console = _Console(stderr=True, markup=False, emoji=False, highlight=False)
         super().__init__(
             rich.TextColumn("{task.description}", markup=False),
             rich.BarColumn(),
@@ -65,7 +74,10 @@ class RunProgress(rich.Progress):
 
     def note(self, text: str) -> None:
         """Prints a line."""
-        self.console.print(text, soft_wrap=True)
+        try:
+            self.console.print(text, soft_wrap=True)
+        except OSError:  # of a terminal that was closed
+            silence()
         self._last_line = time.monotonic()
 
     def _line(self, text: str, *, at_once: bool = False) -> None:

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 
 from jdd.evaluate import Evaluation
+from jdd.runs.progress import duration
+from jdd.validation import count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Score:
       protocol: the name of the protocol.
       recipe: the protocol in words.
       seconds: wall clock.
+      best: of each network the best of several epochs, which is selected on test data; None where only the
+        last epoch was tested.
     """
 
     images: str
@@ -31,6 +35,7 @@ class Score:
     protocol: str
     recipe: str
     seconds: float
+    best: list[float] | None = None
 
     @classmethod
     def of(cls, images: str, evaluation: Evaluation, seconds: float) -> Self:
@@ -42,6 +47,7 @@ class Score:
             evaluation.protocol.name,
             evaluation.protocol.describe(),
             round(seconds, 3),
+            None if evaluation.best is None else evaluation.best.tolist(),
         )
 
     @classmethod
@@ -51,10 +57,11 @@ class Score:
         Raises:
           ValueError: if an entry is missing: a file that was edited or damaged.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(record, Mapping) or not all(name in record for name in names):
-            raise ValueError(f"a score must have {', '.join(names)}, got {record}")
-        return cls(**{name: record[name] for name in names})
+        fields = dataclasses.fields(cls)
+        needed = [field.name for field in fields if field.default is dataclasses.MISSING]
+        if not isinstance(record, Mapping) or not all(name in record for name in needed):
+            raise ValueError(f"a score must have {', '.join(needed)}, got {record}")
+        return cls(**{field.name: record[field.name] for field in fields if field.name in record})
 
     @property
     def mean(self) -> float:
@@ -69,15 +76,31 @@ class Score:
     def __str__(self) -> str:
         return percent(self.mean, self.std, len(self.accuracies))
 
+    @property
+    def best_text(self) -> str:
+        """The best of several epochs, to read; empty where only the last was tested."""
+        if self.best is None:
+            return ""
+        return percent(float(np.mean(self.best)), float(np.std(self.best)), len(self.best))
+
+    @property
+    def note(self) -> str:
+        """All of it on a line, for progress."""
+        best = f"; best epoch, selected on test data: {self.best_text}" if self.best else ""
+        took = f"{count(len(self.accuracies), 'network')} in {duration(self.seconds)}"
+        return f"{self}{best} ({took})"
+
     def record(self) -> dict[str, Any]:
         """As JSON."""
         return dataclasses.asdict(self) | {"mean": self.mean, "std": self.std}
 
     def summary(self) -> dict[str, Any]:
         """What a set's metadata holds of it."""
+        best = {} if self.best is None else {"best_on_test_data": float(np.mean(self.best))}
         return {
             "mean": self.mean,
             "std": self.std,
+            **best,
             "networks": len(self.accuracies),
             "network": self.network,
             "protocol": self.protocol,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import math
 import time
 from collections.abc import Callable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +21,9 @@ from jdd.runs.errors import FolderError, Interrupted, RunError, one_line
 from jdd.runs.experiment import Experiment, require_compilation
 from jdd.runs.interrupt import Interrupt
 from jdd.runs.machine import device, peak_memory_mb
-from jdd.runs.progress import RunProgress, duration
+from jdd.runs.progress import RunProgress
 from jdd.runs.scores import Score, networks_per_dispatch
+from jdd.runs.stderr import print_line
 from jdd.synthetic import flat, from_real
 
 # Given a key and a callback (networks done, of how many), the accuracies.
@@ -56,6 +58,7 @@ def run(
     save_minutes: float = 10.0,
     announce: Announce | None = None,
     command: str = "",
+    again: str = "the same call with resume=True",
 ) -> Result:
     """Runs an experiment in a folder.
 
@@ -65,25 +68,36 @@ def run(
       resume: whether to continue the run in that folder.
       save_minutes: between two checkpoints.
       announce: called with facts in words, by name, as they become known.
-      command: what started the run, for its files; and, with ``--resume``, what continues it.
+      command: what started the run, for its files and for a message where nothing was saved.
+      again: what continues the run, in words, for the message of one that ends early.
 
     Returns:
       The scores.
 
     Raises:
+      ValueError: if save_minutes is negative or not finite.
       FolderError: before anything is written, if the folder cannot serve this run (a ValueError).
       Interrupted: on SIGINT or SIGTERM, after the state was saved.
       RunError: if the run diverged or a file could not be written; what was saved before is kept.
     """
     require_compilation()
+    require_save_minutes(save_minutes)
     path = Path(folder).expanduser()
     configuration = experiment.configuration
     with RunDirectory.open(path, configuration, resume=resume, command=command) as directory:
         if directory.is_complete():
             return Result(recorded_scores(directory), {}, path, was_complete=True)
         with Interrupt() as interrupt:
-            session = _Session(experiment, directory, interrupt, announce or _nobody, command)
+            session = _Session(
+                experiment, directory, interrupt, announce or _nobody, command, again
+            )
             return session.run(save_minutes * 60)
+
+
+def require_save_minutes(minutes: float) -> None:
+    """Raises a ``ValueError`` for a time between two checkpoints that is negative or not finite."""
+    if not (isinstance(minutes, Real) and 0 <= minutes < math.inf):
+        raise ValueError(f"save_minutes must be at least 0 and finite, got {minutes!r}")
 
 
 def recorded_scores(directory: RunDirectory) -> list[Score]:
@@ -118,13 +132,14 @@ class _Session:
         interrupt: Interrupt,
         announce: Announce,
         command: str,
+        again: str,
     ) -> None:
         self.experiment = experiment
         self.directory = directory
         self.interrupt = interrupt
         self.announce = announce
         self.command = command
-        self.again = command if "--resume" in command.split() else f"{command} --resume".strip()
+        self.again = again
         self.key = jax.random.key(experiment.configuration.seed)
         self.total = experiment.method.recipe.total_steps
         self.unit = "update" if experiment.method.recipe.motion.is_done is None else "step"
@@ -138,7 +153,8 @@ class _Session:
         except OSError as error:
             step = self.directory.checkpoints.latest()
             if step is None:
-                hint = f"no state was saved; to begin again: {self.command}"
+                hint = "no state was saved"
+                hint += f"; to begin again: {self.command}" if self.command else ""
             else:
                 hint = f"the state of {self.unit} {step} is saved; to continue: {self.again}"
             raise RunError(f"{one_line(error)}; {hint}") from error
@@ -176,8 +192,7 @@ class _Session:
         if resumed is None:
             return method.init(init_key, data), 0
         for line in resumed.set_aside:
-            text = f"jdd: warning: {line}; continuing from {self.unit} {resumed.step}"
-            print(text, file=sys.stderr, flush=True)
+            print_line(f"jdd: warning: {line}; continuing from {self.unit} {resumed.step}")
         return resumed.state, resumed.step
 
     def _loop(self, program: Any, state: Any, step: int, save_seconds: float) -> Any:
@@ -274,9 +289,12 @@ class _Session:
             )
 
     def _baseline(self, images: str, train: Training, *, key: jax.Array) -> None:
-        if not any(r.get("baseline") == images for r in self.directory.metrics()):
-            score = self._score(self.total, images, train, key=key)
-            self.directory.append({"step": self.total, "baseline": images, "score": score.record()})
+        if any(r.get("baseline") == images for r in self.directory.metrics()):
+            return
+        if self.interrupt.asked:
+            raise self._interrupted(self.total)
+        score = self._score(self.total, images, train, key=key)
+        self.directory.append({"step": self.total, "baseline": images, "score": score.record()})
 
     def _score(self, step: int, images: str, train: Training, *, key: jax.Array) -> Score:
         def report(n: int, networks: int) -> None:
@@ -287,8 +305,7 @@ class _Session:
         began = time.perf_counter()
         evaluation = train(key, report)
         score = Score.of(images, evaluation, time.perf_counter() - began)
-        took = f"{len(score.accuracies)} networks in {duration(score.seconds)}"
-        self.progress.note(f"{self.unit} {step}/{self.total}: {images}: {score} ({took})")
+        self.progress.note(f"{self.unit} {step}/{self.total}: {images}: {score.note}")
         return score
 
     def _interrupted(self, step: int) -> Interrupted:

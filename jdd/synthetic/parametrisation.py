@@ -12,7 +12,7 @@ from jax import Array
 
 from jdd.choice import Choice, register
 from jdd.data.batch import Batch
-from jdd.validation import one_of
+from jdd.validation import at_least, one_of
 
 Params = Any
 
@@ -67,8 +67,7 @@ class Parametrisation(Choice):
         one_of("space", self.space, SPACES)
         one_of("projected", self.projected, ("update", "network"))
         for name in ("variants", "tiles"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            at_least(name, getattr(self, name), 1)
 
 
 class Statistics(NamedTuple):

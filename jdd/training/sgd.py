@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array, lax
 
@@ -122,8 +123,8 @@ def train_epochs(
     key: Array,
     model: Model,
     state: TrainingState,
-    images: Array,
-    labels: Array,
+    images: Array | np.ndarray,
+    labels: Array | np.ndarray,
     sgd: SGD,
     *,
     epochs: int | Array,
@@ -172,6 +173,8 @@ def train_epochs(
     >>> losses_after.shape
     (4,)
     """
+    # Rows are traced, and an array of numpy cannot be indexed by them.
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     n = images.shape[0]
     if n < 1 or labels.shape[:1] != (n,):
         raise ValueError(f"need images with a label each, got {images.shape} and {labels.shape}")

@@ -16,7 +16,7 @@ from jdd.choice import Choice
 from jdd.cli.configure import configuration, option_of, run_folder
 from jdd.cli.errors import UsageError
 from jdd.cli.parse import Distill, parse
-from jdd.configuration import Configuration
+from jdd.configuration import Configuration, DataChoice
 from jdd.methods import CHOICES, PRESETS, Recipe
 from jdd.runs.experiment import prepare
 from jdd.runs.session import evaluation_steps
@@ -100,7 +100,10 @@ def test_another_length_is_another_protocol():
     made = prepare(configured(f"dc {TWO} --eval-epochs 7"))
     assert (made.protocol.name, made.protocol.epochs) == ("dc, 7 epochs", 7)
     same = prepare(configured(f"dc {TWO} --eval-epochs 300"))
-    assert same.protocol == evaluate.PROTOCOLS["dc"]
+    # The number is also that of the ConvNet with BatchNorm, whose own is 1000.
+    dc = evaluate.PROTOCOLS["dc"]
+    assert same.protocol == dataclasses.replace(dc, batch_norm=same.protocol.batch_norm)
+    assert same.protocol.batch_norm and same.protocol.batch_norm.epochs == 300
 
 
 def test_dsa_on_digits():
@@ -272,6 +275,13 @@ def test_images_can_start_at_chosen_ones(name):
 )
 def test_the_folder_of_a_run(words, name):
     assert run_folder(configured(words), None).as_posix() == f"runs/{name}"
+
+
+def test_the_folder_of_a_run_of_python_with_classes_by_index():
+    """`jdd distill --config` reads such a run too."""
+    run = configured("dm")
+    run = dataclasses.replace(run, data=DataChoice("digits", (3, 8)))
+    assert run_folder(run, None).as_posix() == "runs/dm-digits-3-8-ipc1-seed0"
 
 
 def test_a_folder_is_named_after_forty_classes():

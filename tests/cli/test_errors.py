@@ -101,12 +101,30 @@ def full_error(line: str) -> str:
     return Path(line.rpartition(" is in ")[2].strip()).read_text()
 
 
-def test_out_of_memory_names_what_helps_and_keeps_the_full_error(failing, monkeypatch, tmp_path):
+OUT_OF_MEMORY = JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB\n\nbuffers:\n1: f32[9]")
+
+
+def test_out_of_memory_names_what_helps(cli, failing, monkeypatch, tmp_path):
+    def run(command, arguments):
+        raise OUT_OF_MEMORY
+
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    outcome = failing(JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB\n\nbuffers:\n1: f32[9]"))
+    monkeypatch.setattr("jdd.cli.distill.distill", run)
+    monkeypatch.setattr("jdd.cli.distill.repeat", run)
+    assert "--over-classes map or a smaller --real-batch" in cli("distill", "dsa").err
+    # These commands have no such options.
+    for outcome in (cli("distill", "--config", "run"), failing(OUT_OF_MEMORY)):
+        assert outcome.code == 1 and "jdd: error: out of memory; the full" in outcome.err
+        assert "--over-classes" not in outcome.err
+    outcome = failing(MemoryError("Unable to allocate 9. GiB"))
+    assert outcome.code == 1
+    assert outcome.err == "jdd: error: out of memory: Unable to allocate 9. GiB\n"
+
+
+def test_errors_of_jax_are_one_line_and_kept(failing, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    outcome = failing(OUT_OF_MEMORY)
     assert outcome.code == 1 and len(outcome.err.splitlines()) == 1
-    for word in ("jdd: error: out of memory", "--over-classes map", "--real-batch"):
-        assert word in outcome.err
     assert "f32" not in outcome.err
     assert "Traceback" in full_error(outcome.err) and "1: f32[9]" in full_error(outcome.err)
     outcome = failing(JaxRuntimeError("INTERNAL: %broken.3 = f32[]"))

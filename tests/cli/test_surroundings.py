@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -270,6 +271,24 @@ def test_a_run_whose_reader_has_gone_leaves_nothing(tmp_path):
     os.close(writer)
     assert done.returncode == 1 and b"Traceback" not in done.stderr, done.stderr.decode()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_that_also_ends_the_reader_saves_the_state(tmp_path):
+    """As in ``jdd distill ... 2>&1 | tee log``."""
+    words = ["distill", "dm", *TINY, *QUICK, "--strategy", "none", "--networks", "1000000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "jdd", *words, "--out", str(tmp_path / "run")],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None
+        assert any(b"compiled in" in line for line in process.stdout)
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=100) == 130
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
 
 
 # A start that fails.

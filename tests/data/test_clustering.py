@@ -22,7 +22,6 @@ from jdd.data.clustering import (
     nearest_points,
     original_k_means,
     plus_plus_points,
-    random_points,
 )
 
 RUNS = ("lloyd", "empty_duplicate", "empty_far")
@@ -149,9 +148,8 @@ def test_places_that_are_not_valid_change_nothing(rule):
         nearest_points(padded, valid, alone, 3), nearest_points(points, everyone(points), alone, 3)
     )
     assert int(nearest_points(padded, valid, 200 + start).max()) < 40
-    for make in (random_points, functools.partial(plus_plus_points, points=padded)):
-        chosen = np.asarray(make(jax.random.key(3), valid=valid, k=40))
-        assert sorted(chosen) == list(range(40))
+    chosen = np.asarray(plus_plus_points(jax.random.key(3), padded, valid, 40))
+    assert sorted(chosen) == list(range(40))
 
 
 def test_distances_do_not_suffer_from_a_common_offset():
@@ -211,7 +209,7 @@ def distinct_counts(choice, points, seeds=6, clusters=128):
 
     @jax.jit
     def chosen(key):
-        start = points[random_points(key, valid, clusters)]
+        start = jax.random.choice(key, points, (clusters,), replace=False)
         return nearest_points(points, valid, choice.fit(key, points, valid, start))
 
     return [len(np.unique(chosen(jax.random.key(seed)))) for seed in range(seeds)]

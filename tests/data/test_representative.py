@@ -368,8 +368,8 @@ def test_draws_depend_on_their_keys_alone(table):
         ({"n": 10, "pool": 9}, "pool must be at least n, got 9 and 10"),
         ({"pool": 0}, "pool must be at least 1, got 0"),
         ({"chunk": 0}, "chunk must be at least 1, got 0"),
-        ({"features": "pixels"}, "features must be a FeatureSpace, got 'pixels'"),
-        ({"clustering": "k_means"}, "clustering must be a Clustering, got 'k_means'"),
+        ({"features": "pixels"}, "features must be of kind FeatureSpace, got 'pixels'"),
+        ({"clustering": "k_means"}, "clustering must be of kind Clustering, got 'k_means'"),
     ],
 )
 def test_refusals(options, message):

@@ -361,6 +361,8 @@ def test_small_classes_and_a_share(load, refused):
     assert data.class_counts().tolist() == [8, 3]
     assert refused(**none, test_share=0.1).startswith("test_share 0.1 holds out no image: ")
     assert load(**none, test_share=0.95)[0].class_counts().tolist() == [1, 1]
+    assert load(**none, test_share=1 - 1e-9)[0].class_counts().tolist() == [1, 1]
+    assert refused(**none, test_share=1e-9).startswith("test_share 1e-09 holds out no image: ")
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 20, float("nan"), "0.2", True])

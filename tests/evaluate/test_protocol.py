@@ -146,6 +146,16 @@ def test_protocols_of_the_papers():
     assert PROTOCOLS["dsa"].for_network(network("convnetbn")) is PROTOCOLS["dsa"]
 
 
+@pytest.mark.parametrize("epochs", [300, 20, 1000])
+def test_another_number_of_epochs_is_that_of_every_network(epochs):
+    """300 and 1000 are those of DC without and with BatchNorm."""
+    protocol = PROTOCOLS["dc"].with_epochs(epochs)
+    for name in ("convnet", "convnetbn"):
+        assert protocol.for_network(network(name)).epochs == epochs
+    assert PROTOCOLS["dc"].with_epochs(None) is PROTOCOLS["dc"]
+    assert protocol.name == ("dc" if epochs == 300 else f"dc, {epochs} epochs")
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_is_written_as_json_and_read(name):
     protocol = PROTOCOLS[name]

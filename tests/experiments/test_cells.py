@@ -129,7 +129,7 @@ def test_a_table_runs_its_cells_and_exits(cells, table_of, tmp_path, monkeypatch
         stop_at_the_first_dispatch(cells, patch)
         assert table_of(table) == 130
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error == "some_table.py: stopped at update 1 of 3; the same command continues it"
+    assert error == "some_table.py: stopped at update 1 of 3; to continue: the same command"
     results = tmp_path / "results" / "some_table"
     assert [folder.name for folder in results.iterdir()] == ["a"]
     assert table_of(table) == 0

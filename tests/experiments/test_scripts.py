@@ -35,7 +35,7 @@ def script(load_script):
 
 
 def test_all_scripts_are_tested():
-    assert len(SCRIPTS) == 16 and {"main_table.py", "benchmarks/choices.py"} <= set(SCRIPTS)
+    assert len(SCRIPTS) == 18 and {"main_table.py", "benchmarks/choices.py"} <= set(SCRIPTS)
 
 
 @pytest.mark.parametrize("columns", ["1", "100"])
@@ -53,6 +53,26 @@ def test_help(load_script, name, columns, monkeypatch, capsys):
     assert flag in printed
 
 
+def documented() -> list[str]:
+    """The commands of scripts in docs/ and in the docstrings of the scripts."""
+    files = [*(EXPERIMENTS.parent / "docs").glob("*.md"), *(EXPERIMENTS / name for name in SCRIPTS)]
+    texts = [file.read_text(encoding="utf-8").replace("\\\n", " ") for file in files]
+    written = [
+        " ".join(command.split())
+        for text in texts
+        for command in re.findall(r"python experiments/([\w/]+\.py[^`#\n]*)", text)
+    ]
+    return sorted(set(written))
+
+
+@pytest.mark.parametrize("command", documented())
+def test_documented_commands_are_understood(load_script, script, command):
+    file, *words = command.split()
+    loaded = load_script(file.removesuffix(".py"))
+    options = getattr(loaded, "Options", None) or loaded.common.ComparisonOptions
+    assert script.parse(loaded.__file__, "", options, words) is not None
+
+
 @pytest.mark.parametrize("words", [["--number", "x"], ["--numbr", "1"], ["more"]])
 def test_arguments_that_cannot_be_read(script, words, capsys):
     file = str(EXPERIMENTS / "main_table.py")
@@ -66,11 +86,11 @@ def test_arguments_that_cannot_be_read(script, words, capsys):
     [
         (KeyboardInterrupt(), 130, "stopped"),
         (
-            Interrupted("stopped at update 3 of 5; to continue: python x --resume"),
+            Interrupted("stopped at update 3 of 5; to continue: the same command"),
             130,
-            "stopped at update 3 of 5; the same command continues it",
+            "stopped at update 3 of 5; to continue: the same command",
         ),
-        (RunError("no space left; to continue: python x --resume"), 1, "no space left"),
+        (RunError("no space\nleft"), 1, "no space left"),
         (OSError("no space left"), 1, "no space left"),
         (ValueError("ipc must be\nat least 1"), 2, "error: ipc must be at least 1"),
     ],

@@ -150,6 +150,8 @@ def test_the_cell_of_the_main_table(cells_of):
     assert cell.name == "cifar10-cafe-original-ipc1-seed0"
     assert cell.configuration.recipe.motion == methods.by_original_queries()
     assert cell.configuration.evaluation.networks == 3
+    (cell,) = cells_of("main_table", "cifar10 dream-plus 10 --networks 5")
+    assert cell.name == "cifar10-dream-plus-ipc10-networks5-seed0"
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,7 @@ def test_the_cell_of_the_main_table(cells_of):
     [
         ("cifar10 dc 1 --strategy crop", "dc has no --strategy, got crop"),
         ("cifar10 dm 1 --rule original", "dm has no --rule, got original"),
+        ("cifar10 dssa 1", "unknown method 'dssa', did you mean 'dsa'?"),
         ("cifar10 dm 0", "ipc must be at least 1, got 0"),
         ("cifar10 dsa 1 --networks 0", "networks must be at least 1, got 0"),
         ("cifar10 dsa 1 --seed -1", "seed must be at least 0, got -1"),

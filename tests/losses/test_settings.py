@@ -42,9 +42,9 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         lambda s, r, w: losses.discrimination(s, r, weights=w),
         (A, B, np.abs(A[..., 0]) + 1),
     ),
-    "own_centre_cross_entropy": (losses.own_centre_cross_entropy, (A[0], B[0], 2)),
-    "own_centre_cross_entropy with weights": (
-        losses.own_centre_cross_entropy,
+    "class_discrimination": (losses.class_discrimination, (A[0], B[0], 2)),
+    "class_discrimination with weights": (
+        losses.class_discrimination,
         (A[0], B[0], np.int64(2), SOFT[:, 0]),
     ),
     "cross_entropy": (lambda z, y: losses.cross_entropy(z, y).sum(), (A[0], LABELS)),

@@ -94,7 +94,7 @@ def test_what_all_classes_share_gets_the_derivative_of_each():
 
     def product(pair, context):
         everyone: OneOfAll = pair.synthetic
-        return pair.real * everyone.own * everyone.all.sum() + 100.0 * everyone.index
+        return pair.real * everyone.one * everyone.all.sum() + 100.0 * everyone.index
 
     objective = each_against_all(scalar, stateless(product))
     context = Context(lambda p, x: x, {}, jax.random.key(0))

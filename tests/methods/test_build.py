@@ -261,6 +261,10 @@ def test_initial_images_of_several_networks_are_chosen_by_one():
             "networks_per_update above 1 needs a motion that never trains, got by_queries",
         ),
         (
+            {"updates": 1, "motion": methods.on_real(4, first_images=4)},
+            r"networks_per_update above 1 needs a motion that never trains, got on_real\(4, first",
+        ),
+        (
             {
                 "updates": 1,
                 "objective": matching.chain(
@@ -311,3 +315,46 @@ def test_what_a_sampler_cannot_return(sampled, message):
     method = build(small("dm", sampler=dataclasses.replace(usual, draw=draw)))
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(method.step, method.init(jax.random.key(0), data()), data())
+
+
+@pytest.mark.parametrize("changes", [{"networks": 1}, {"updates": 3}], ids=str)
+def test_a_warm_up_of_another_run_is_refused(changes):
+    """`dataclasses.replace` changes the loops of a recipe, not the schedule of its objective."""
+    recipe = small("dcc", **changes)
+    if "networks" in changes:
+        recipe = dataclasses.replace(
+            recipe, objective=small("dcc", options={"warm_up_networks": 2}).objective
+        )
+    with pytest.raises(
+        ValueError, match=r"the warm-up is . networks? of 2 updates, the recipe has"
+    ):
+        methods.build(recipe, small_model())
+    # Without a warm-up the collective objective is the same at every step.
+    none = small("dcc", options={"warm_up_networks": 0}).objective
+    methods.build(dataclasses.replace(recipe, objective=none), small_model())
+
+
+def test_initial_images_of_another_number_are_refused():
+    usual = synthetic.from_real()
+    fewer = dataclasses.replace(usual, images=lambda *args: usual.images(*args)[:, :1])
+    method = methods.build(small("dm", ipc=2, initial=fewer), small_model())
+    with pytest.raises(ValueError, match=r"must return images \(3, 2, 8, 8, 1\), got \(3, 1, 8"):
+        method.init(jax.random.key(0), data())
+
+
+def test_a_state_that_shares_arrays_with_the_table_leaves_it_alone():
+    """The state is donated; a sampler of a user's may keep an array of the table, and one array twice."""
+    usual = uniform(6)
+
+    def init(key, table):
+        return {"counts": table.count, "again": table.count}
+
+    def draw(key, state, table, view):
+        return usual.draw(key, (), table, view)[0], state
+
+    sampler = dataclasses.replace(usual, init=init, draw=draw)
+    recipe = small("dm", updates=1, motion=never(), sampler=sampler)
+    real = Data(jax.tree.map(jnp.array, data().table))
+    method = methods.build(recipe, small_model())
+    _, losses = advance(method, 2)(method.init(jax.random.key(0), real), real, 2)
+    assert np.isfinite(losses).all() and real.table.count.tolist() == [30, 30, 30]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,6 @@ from jdd import losses
 from jdd.data import Batch, Data, Draw, Split, class_table, draw_indices, take, uniform
 from jdd.matching import Context, Pair, chain, embeddings, features, gradients, value_of
 from jdd.methods import batch_statistics, class_gradients, frozen_statistics, on_synthetic
-from jdd.methods.norm_policy import NORM_POLICIES
 from jdd.nn import alexnet, convnet
 from tests.methods.small_runs import run, small
 
@@ -22,6 +23,9 @@ def table():
     images = rng.integers(0, 256, (13, 8, 8, 1), np.uint8)
     labels = np.array([0] * 9 + [1] * 4, np.int32)
     return class_table(Split(images, labels), 2, (0.5,), (0.25,))
+
+
+NORM_POLICIES = {"frozen": frozen_statistics, "batch": batch_statistics}
 
 
 def model(norm="batch"):
@@ -40,8 +44,10 @@ def test_frozen_statistics_are_of_so_many_real_images_of_each_class(table):
             strict=True,
         ):
             np.testing.assert_allclose(got, value, rtol=1e-6)
-    with pytest.raises(ValueError, match="per_class must be at least 1, got 0"):
-        frozen_statistics(0)
+    refused: Any
+    for refused in (0, 2.5):
+        with pytest.raises(ValueError, match=f"per_class must be .*at least 1, got {refused}"):
+            frozen_statistics(refused)
 
 
 def test_batch_statistics_are_of_the_whole_batch_whatever_the_micro_batches(table):

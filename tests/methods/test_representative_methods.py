@@ -163,7 +163,7 @@ def test_starts_represent_their_class_better_than_random_images():
         (lambda: from_clusters(chunk=0), "chunk must be at least 1, got 0"),
         (
             lambda: from_clusters(features="pixels"),  # pyright: ignore[reportArgumentType]
-            "features must be a FeatureSpace, got 'pixels'",
+            "features must be of kind FeatureSpace, got 'pixels'",
         ),
     ],
 )

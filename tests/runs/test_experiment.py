@@ -45,6 +45,12 @@ def test_a_data_set_that_is_loaded_already(digits):
     assert made.configuration.data.fingerprint == digits.fingerprint
 
 
+def test_classes_of_a_data_set_that_is_loaded_already():
+    made = prepare(RUN, dataset=load_dataset("digits"))
+    assert made.dataset.class_names == ("0", "1")
+    assert made.configuration == prepare(RUN).configuration
+
+
 def test_data_are_known_by_their_fingerprint(digits):
     known = dataclasses.replace(TWO, fingerprint=digits.fingerprint)
     assert prepare(changed(data=known)).configuration.data == known

@@ -34,3 +34,9 @@ def test_another_thread_sets_no_handlers():
     thread.start()
     thread.join()
     assert seen == [(False, before)]
+
+
+def test_a_stderr_that_nobody_reads_does_not_end_the_program(without_reader):
+    with Interrupt() as interrupt:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.asked

@@ -147,3 +147,22 @@ def test_no_bar_on_a_terminal_that_cannot_move_its_cursor(terminal, monkeypatch,
     with RunProgress(1) as run:
         run.steps(1, 0.5, 1, 1.0)
     assert screen.lines() == ["update 1/1: loss 0.5, 1.00 it/s, 0:00:00 left"]
+
+
+def test_a_stderr_that_nobody_reads_does_not_end_the_program(without_reader, monkeypatch):
+    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    with RunProgress(10) as run:
+        run.steps(1, 1.0, 1, 1.0)
+        run.note("one")
+        run.note("two")
+
+
+def test_a_terminal_that_was_closed_does_not_end_the_program(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    with RunProgress(10) as run:
+        run.note("one")
+        run.note("two")

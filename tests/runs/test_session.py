@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import jdd
 from jdd import evaluate, methods, nn, synthetic
 from jdd.artefact import DistilledSet
 from jdd.configuration import Configuration, DataChoice, EvaluationPlan
-from jdd.runs import Experiment, Result, RunError, prepare, run, session
+from jdd.runs import Experiment, Interrupted, Result, RunError, prepare, run, session
 from jdd.runs.directory import RunDirectory
 
 RECIPE = dataclasses.replace(
@@ -107,6 +108,62 @@ def test_a_finished_run_with_more_networks_is_the_longer_run(finished: Path, tmp
     assert lines.startswith(before) and lines.count('"baseline"') == before.count('"baseline"') == 1
     assert json.loads((parts / "result.json").read_text())["updates"] == 5
     assert run(longer, parts, resume=True).was_complete
+
+
+def test_a_stopped_run_states_what_continues_it(experiment: Experiment, tmp_path):
+    def announce(facts):
+        if "program" in facts:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted) as caught:
+        run(experiment, tmp_path / "run", announce=announce)
+    ending = "to continue: the same call with resume=True"
+    assert str(caught.value) == f"stopped at update 1 of 2; {ending}"
+    assert len(run(experiment, tmp_path / "run", resume=True).scores) == 2
+
+
+def test_an_interrupt_saves_the_state_where_nobody_reads_stderr(
+    experiment: Experiment, tmp_path, monkeypatch, without_reader
+):
+    def announce(facts):
+        if "program" in facts:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("jdd.runs.progress._LINE_SECONDS", 0.0)
+    with pytest.raises(Interrupted, match="stopped at update 1 of 2"):
+        run(experiment, tmp_path / "run", announce=announce)
+    assert (tmp_path / "run" / "checkpoints" / "1").is_dir()
+
+
+def test_no_baseline_begins_after_an_interrupt(tmp_path, monkeypatch):
+    """The one before it is kept."""
+    experiment = prepare(
+        dataclasses.replace(RUN, evaluation=EvaluationPlan(networks=1, epochs=1, whole="yes"))
+    )
+
+    def interrupted(key, initial, model, train, test, ipc, protocol, **options):
+        signal.raise_signal(signal.SIGINT)
+        return evaluate.Evaluation(np.array([0.25]), protocol, model.name)
+
+    def whole(key, model, train, test, **options):
+        assert is_resumed, "begun after an interrupt"
+        return evaluate.Evaluation(np.array([0.75]), experiment.protocol, model.name)
+
+    is_resumed = False
+    monkeypatch.setattr("jdd.baselines.evaluate_real_sets", interrupted)
+    monkeypatch.setattr("jdd.baselines.evaluate_whole_set", whole)
+    with pytest.raises(Interrupted, match="stopped at update 2 of 2"):
+        run(experiment, tmp_path / "run")
+    is_resumed = True
+    result = run(experiment, tmp_path / "run", resume=True)
+    assert [score.mean for score in result.scores[1:]] == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("minutes", [-1, float("nan"), float("inf"), "10"])
+def test_a_time_between_checkpoints_that_cannot_be(experiment: Experiment, tmp_path, minutes):
+    with pytest.raises(ValueError, match=r"^save_minutes must be at least 0 and finite, got "):
+        run(experiment, tmp_path / "run", save_minutes=minutes)
+    assert not (tmp_path / "run").exists()
 
 
 def fails_to_compile(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -352,3 +352,16 @@ def test_empty_sets_are_refused():
             train_epochs(jax.random.key(0), model, state, *few, SGD(), epochs=1)
     with pytest.raises(ValueError, match="epochs must be at least 0, got -1"):
         train_epochs(jax.random.key(0), model, state, images, labels, SGD(), epochs=-1)
+
+
+def test_a_set_of_numpy_is_one_of_jax():
+    """As `DistilledSet` holds it; the rows of a minibatch are traced."""
+    model, sgd = convnet(2, (8, 8, 1), width=4, depth=1), SGD(batch_size=2)
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
+    labels = np.array([0, 1, 0])
+    state = TrainingState.begin(model.init(jax.random.key(1)), sgd)
+    kernels = [
+        train_epochs(jax.random.key(0), model, state, x, y, sgd, epochs=1)[0].variables["params"]
+        for x, y in ((images, labels), (jnp.asarray(images), jnp.asarray(labels)))
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *kernels)
