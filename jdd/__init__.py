@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jdd import data as data
     from jdd import datasets as datasets
     from jdd import evaluate as evaluate
+    from jdd import experts as experts
     from jdd import interop as interop
     from jdd import losses as losses
     from jdd import matching as matching
@@ -65,6 +66,7 @@ _MODULES = (
     "data",
     "datasets",
     "evaluate",
+    "experts",
     "interop",
     "losses",
     "matching",

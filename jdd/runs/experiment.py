@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jdd.configuration import Configuration
+from jdd.configuration import Configuration, DataChoice
 from jdd.data import Batch, ClassTable, Data
 from jdd.datasets import Dataset, load_dataset
 from jdd.evaluate import EvaluationProtocol
@@ -69,16 +69,7 @@ def prepare(
     """
     require_compilation()
     chosen = configuration.data
-    if dataset is None:
-        try:
-            dataset = load_dataset(chosen.name, data_dir=data_dir, test_share=chosen.test_share)
-        except ValueError as error:
-            is_share = chosen.test_share is not None and "test_share" in str(error)
-            raise ValueError(f"{'test_share' if is_share else 'data'}: {error}") from error
-    try:
-        dataset = dataset.restrict(chosen.classes) if chosen.classes else dataset
-    except ValueError as error:
-        raise ValueError(f"classes: {error}") from error
+    dataset = loaded(chosen, data_dir, dataset)
     if dataset.num_classes < 2:
         raise ValueError(f"classes: {dataset.name} needs at least 2 classes, has 1")
     if chosen.fingerprint not in ("", dataset.fingerprint):
@@ -103,6 +94,31 @@ def prepare(
     experiment = Experiment(configuration, dataset, train, test, method, eval_model, protocol)
     _check_choices(experiment)
     return experiment
+
+
+def loaded(
+    chosen: DataChoice, data_dir: str | Path | None = None, dataset: Dataset | None = None
+) -> Dataset:
+    """Reads a data set into host memory, and restricts it to its classes.
+
+    Args:
+      chosen: which.
+      data_dir: where the published sets are stored; None for the environment variable JDD_DATA_DIR.
+      dataset: with all classes, if it is loaded already.
+
+    Raises:
+      ValueError: one line that begins with "data", "test_share" or "classes", whichever is wrong.
+    """
+    if dataset is None:
+        try:
+            dataset = load_dataset(chosen.name, data_dir=data_dir, test_share=chosen.test_share)
+        except ValueError as error:
+            is_share = chosen.test_share is not None and "test_share" in str(error)
+            raise ValueError(f"{'test_share' if is_share else 'data'}: {error}") from error
+    try:
+        return dataset.restrict(chosen.classes) if chosen.classes else dataset
+    except ValueError as error:
+        raise ValueError(f"classes: {error}") from error
 
 
 def require_compilation() -> None:

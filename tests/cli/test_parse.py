@@ -83,7 +83,18 @@ def test_the_parsers_message_in_one_line_without_its_box(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", ["distill", "evaluate", "show", "methods", "JAX_COMPILATION_CACHE_DIR", "JDD_IMPORT"]),
+        (
+            "",
+            [
+                "distill",
+                "experts",
+                "evaluate",
+                "show",
+                "methods",
+                "JAX_COMPILATION_CACHE_DIR",
+                "JDD_IMPORT",
+            ],
+        ),
         ("--help", ["jdd distill dsa"]),
         ("-h", ["jdd distill dsa"]),
         ("distill --help", ["dsa", "dc", "--config FILE"]),

@@ -32,6 +32,10 @@ COMMANDS = {
     "herding": ["evaluate", "from_herding(1)", *OF_REAL_IMAGES],
     "set": ["evaluate", "dsa", "--networks", "1", "--eval-epochs", "1", "--baseline", "none"],
     "show": ["show", "dm", "--out", "dm.png"],
+    "experts": (
+        "experts --classes 0 1 --width 4 --depth 1 --experts 1 --epochs 1 --normalisation zca "
+        "--flatness flat_trajectory --augment batch_standardised(dsa_augmentation('crop'))"
+    ).split(),
 }
 TRACED = {f"trace {name}": ["trace", *words] for name, words in DISTIL.items() if name not in RUN}
 SETTINGS = {

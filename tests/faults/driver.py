@@ -32,6 +32,7 @@ from typing import Any
 import sklearn.datasets  # noqa: F401 (imported before the fork)
 
 import jdd.cli.distill
+import jdd.cli.experts
 import jdd.runs.draw  # noqa: F401 (imported before the fork)
 from jdd.checkpoint import Checkpoints
 from jdd.cli import main

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ OPTIONS = (
     "--net-epochs 1 --eval-every 0 --eval-networks 2 --eval-epochs 1 --whole no --seed 5"
 ).split()
 LAST = 48
+EXPERTS = (
+    "experts --classes 0 1 --width 4 --depth 1 --experts 3 --epochs 2 --augment no_augmentation "
+    "--batch-size 64"
+).split()
 
 # Operations of which the n-th one is not done: the process is killed just before it.
 WITHIN_A_CHECKPOINT = [
@@ -78,9 +82,11 @@ class Driver:
         return json.loads(self.process.stdout.readline())
 
     def start(self, out: Path, *more: str, **faults: Any) -> tuple[int, Path]:
+        return self.begin([*OPTIONS, "--out", str(out), *more], faults)
+
+    def begin(self, arguments: list[str], faults: Mapping[str, Any]) -> tuple[int, Path]:
         self.logs += 1
         log = self.folder / f"log{self.logs}"
-        arguments = [*OPTIONS, "--out", str(out), *more]
         return self.ask(start=arguments, log=str(log), faults=faults), log
 
     def run(self, out: Path, *more: str, **faults: Any) -> tuple[int | str, list[str]]:
@@ -240,6 +246,38 @@ def test_one_run_and_many_misfortunes(driver: Driver, whole: Path, tmp_path: Pat
     assert code == 0, printed
     shutil.rmtree(out / "checkpoints" / f"{stopped}.damaged")
     assert everything(out) == everything(whole)
+
+
+def test_kills_while_experts_are_trained(driver: Driver, tmp_path: Path) -> None:
+    """The same command continues the store; the bytes are those of a store that was never disturbed."""
+
+    def run(out: Path, **faults: Any) -> tuple[int | str, str]:
+        pid, log = driver.begin([*EXPERTS, "--out", str(out)], faults)
+        return driver.ask(wait=pid), log.read_text()
+
+    whole, out = tmp_path / "whole", tmp_path / "store"
+    code, printed = run(whole)
+    assert code == 0, printed
+    moments = [
+        ("open", "plan.json", 1),
+        ("os.rename", "plan.json", 1),
+        ("open", "snapshots.f32", 1),
+        ("open", "experts.jsonl", 1),
+        ("os.rename", "experts.jsonl", 1),
+        # The record of the first expert, then that of the second.
+        ("open", "experts.jsonl", 2),
+        ("open", "experts.jsonl", 3),
+    ]
+    for moment in moments:
+        code, printed = run(out, kill=moment)
+        assert code == -signal.SIGKILL, (moment, printed)
+    code, printed = run(out)
+    assert code == 0 and "1 are complete" in printed, printed
+    assert not leftovers(out)
+    for name in ("snapshots.f32", "plan.json"):
+        assert (out / name).read_bytes().replace(b"/store", b"/whole") == (
+            whole / name
+        ).read_bytes()
 
 
 @pytest.fixture
