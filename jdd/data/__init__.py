@@ -24,3 +24,4 @@ from jdd.data.table import ClassTable as ClassTable
 from jdd.data.table import class_table as class_table
 from jdd.data.table import draw_indices as draw_indices
 from jdd.data.table import take as take
+from jdd.data.trajectories import Trajectories as Trajectories

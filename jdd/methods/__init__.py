@@ -1,19 +1,26 @@
 """Methods as values: a recipe of choices, the presets of the papers, and the loop that runs them."""
 
+from jdd.methods.building import FAMILIES as FAMILIES
+from jdd.methods.building import build as build
+from jdd.methods.building import recipe_from_json as recipe_from_json
 from jdd.methods.clusters import from_clusters as from_clusters
 from jdd.methods.descent import descend as descend
+from jdd.methods.experts import Experts as Experts
+from jdd.methods.experts import from_correct as from_correct
 from jdd.methods.loops import Advance as Advance
 from jdd.methods.loops import advance as advance
+from jdd.methods.method import Learned as Learned
 from jdd.methods.method import Method as Method
 from jdd.methods.method import Metrics as Metrics
 from jdd.methods.method import State as State
+from jdd.methods.method import TrajectoryState as TrajectoryState
 from jdd.methods.motion import Motion as Motion
 from jdd.methods.motion import Net as Net
 from jdd.methods.motion import Round as Round
 from jdd.methods.motion import never as never
 from jdd.methods.motion import on_real as on_real
 from jdd.methods.motion import on_synthetic as on_synthetic
-from jdd.methods.network_loop import build as build
+from jdd.methods.network_loop import network_method as network_method
 from jdd.methods.norm_policy import NormPolicy as NormPolicy
 from jdd.methods.norm_policy import batch_statistics as batch_statistics
 from jdd.methods.norm_policy import frozen_statistics as frozen_statistics
@@ -52,3 +59,17 @@ from jdd.methods.query_motion import by_original_queries as by_original_queries
 from jdd.methods.query_motion import by_queries as by_queries
 from jdd.methods.recipe import CHOICES as CHOICES
 from jdd.methods.recipe import Recipe as Recipe
+from jdd.methods.recipe_record import RecipeRecord as RecipeRecord
+from jdd.methods.set_labels import Labels as Labels
+from jdd.methods.set_labels import hard_labels as hard_labels
+from jdd.methods.set_labels import learned_labels as learned_labels
+from jdd.methods.set_labels import target_labels as target_labels
+from jdd.methods.start_epochs import StartEpochs as StartEpochs
+from jdd.methods.start_epochs import uniform_epochs as uniform_epochs
+from jdd.methods.start_epochs import widening_epochs as widening_epochs
+from jdd.methods.student_step import StepSize as StepSize
+from jdd.methods.student_step import log_step_size as log_step_size
+from jdd.methods.student_step import raw_step_size as raw_step_size
+from jdd.methods.trajectory_loop import trajectory_method as trajectory_method
+from jdd.methods.trajectory_recipe import TRAJECTORY_CHOICES as TRAJECTORY_CHOICES
+from jdd.methods.trajectory_recipe import TrajectoryRecipe as TrajectoryRecipe
