@@ -46,6 +46,7 @@ from jdd.methods.presets import PRESETS as PRESETS
 from jdd.methods.presets import Preset as Preset
 from jdd.methods.presets import cafe as cafe
 from jdd.methods.presets import cafe_fixed as cafe_fixed
+from jdd.methods.presets import datm as datm
 from jdd.methods.presets import dc as dc
 from jdd.methods.presets import dcc as dcc
 from jdd.methods.presets import dm as dm
@@ -53,8 +54,11 @@ from jdd.methods.presets import dream as dream
 from jdd.methods.presets import dream_plus as dream_plus
 from jdd.methods.presets import dsa as dsa
 from jdd.methods.presets import dsac as dsac
+from jdd.methods.presets import ftd as ftd
 from jdd.methods.presets import idc as idc
+from jdd.methods.presets import mtt as mtt
 from jdd.methods.presets import ncfm as ncfm
+from jdd.methods.presets import tesla as tesla
 from jdd.methods.query_motion import by_original_queries as by_original_queries
 from jdd.methods.query_motion import by_queries as by_queries
 from jdd.methods.recipe import CHOICES as CHOICES

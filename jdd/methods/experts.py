@@ -106,7 +106,9 @@ def from_correct() -> Initial:
     """
 
     def images(key: Array, table: ClassTable, model: Model, n: int) -> Array:
-        raise ValueError("from_correct needs experts, which only methods that match trajectories have")
+        raise ValueError(
+            "from_correct needs experts, which only methods that match trajectories have"
+        )
 
     def of_experts(key: Array, table: ClassTable, experts: Experts, n: int) -> Array:
         check_enough(table, n)

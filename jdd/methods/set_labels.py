@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -14,6 +13,7 @@ from jdd.choice import Choice, register
 from jdd.data import Batch
 from jdd.methods.experts import Experts, Network, logits_of
 from jdd.synthetic import flat
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Labels(Choice):

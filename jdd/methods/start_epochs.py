@@ -73,7 +73,10 @@ def widening_epochs(stop: int, *, first_stop: int, iterations: int, first: int =
     ICLR 2024, https://arxiv.org/abs/2310.05773.
 
     >>> epochs = widening_epochs(20, first_stop=10, iterations=1000)
-    >>> [max(int(epochs.draw(jax.random.key(s), jnp.array(i))) for s in range(99)) for i in (0, 500)]
+    >>> [
+    ...     max(int(epochs.draw(jax.random.key(s), jnp.array(i))) for s in range(99))
+    ...     for i in (0, 500)
+    ... ]
     [9, 14]
     """
     at_least("iterations", iterations, 1)

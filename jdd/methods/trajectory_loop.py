@@ -19,7 +19,7 @@ from jdd.methods.experts import Experts, check_network
 from jdd.methods.method import Learned, Method, Metrics, TrajectoryState
 from jdd.methods.trajectory_recipe import TrajectoryRecipe
 from jdd.nn import Model
-from jdd.synthetic import Statistics, all_variants, one_variant
+from jdd.synthetic import all_variants, one_variant
 
 STEP_SIZE, LABELS = "step_size", "labels"
 """The groups of parameters beside those of the parametrisation."""
