@@ -111,6 +111,11 @@ class Recipe(RecipeRecord):
         return self.networks * self.updates
 
     @property
+    def length_in_words(self) -> str:
+        """The length of a run."""
+        return f"{self.networks} networks x {self.updates} updates"
+
+    @property
     def steps_per_round(self) -> int:
         """Steps of the loop on each network."""
         return self.updates

@@ -111,6 +111,11 @@ class TrajectoryRecipe(RecipeRecord):
         return self.iterations
 
     @property
+    def length_in_words(self) -> str:
+        """The length of a run."""
+        return f"{self.iterations} iterations"
+
+    @property
     def steps_per_round(self) -> int:
         """An iteration is a step."""
         return 1
