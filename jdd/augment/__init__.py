@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jdd.augment import ops as ops
 from jdd.augment.augmentation import Augmentation as Augmentation
+from jdd.augment.augmentation import batch_standardised as batch_standardised
 from jdd.augment.augmentation import cutmix_augmentation as cutmix_augmentation
 from jdd.augment.augmentation import dc_augmentation as dc_augmentation
 from jdd.augment.augmentation import dsa_augmentation as dsa_augmentation
