@@ -97,7 +97,12 @@ class DistilledSet:
 
     @classmethod
     def from_params(
-        cls, synthetic: Parametrisation, params: Any, metadata: Metadata, *, labels: Any = None,
+        cls,
+        synthetic: Parametrisation,
+        params: Any,
+        metadata: Metadata,
+        *,
+        labels: Any = None,
         whitening: Whitening | None = None,
     ) -> DistilledSet:
         """Makes the set of a run: what the parametrisation stores of its parameters, with the decoded labels.

@@ -18,7 +18,9 @@ def tensors_of(whitening: Whitening | None) -> dict[str, np.ndarray]:
     """
     if whitening is None:
         return {}
-    return {f"{_PREFIX}{name}": np.asarray(x, np.float32) for name, x in whitening._asdict().items()}
+    return {
+        f"{_PREFIX}{name}": np.asarray(x, np.float32) for name, x in whitening._asdict().items()
+    }
 
 
 def taken_from(tensors: dict[str, np.ndarray]) -> Whitening | None:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 from jdd.cli import options, recipe_options
 from jdd.cli.errors import UsageError
+from jdd.cli.expert_options import Experts
 from jdd.validation import one_of
 
 HELP = """usage: jdd COMMAND ...
@@ -26,6 +27,7 @@ commands:
   distill METHOD   distil a data set; `jdd distill` lists the methods
   distill --config FILE
                    repeat a run from its config.json
+  experts          train networks on the real data, for methods that match their trajectories
   evaluate SET     train fresh networks on a set and test them
   show SET         describe a set and draw it
   methods          list methods, choices, protocols and networks
@@ -95,7 +97,12 @@ def parse(arguments: Sequence[str]) -> Any:
 
         print(f"jdd {__version__}")
         return None
-    records = {"evaluate": options.Evaluate, "show": options.Show, "methods": options.Methods}
+    records = {
+        "experts": Experts,
+        "evaluate": options.Evaluate,
+        "show": options.Show,
+        "methods": options.Methods,
+    }
     try:
         one_of("command", command, ["distill", *records])
     except ValueError as error:
