@@ -14,9 +14,12 @@ from jdd.methods.presets.constants import data_name
 from jdd.methods.presets.trajectory_constants import is_whitened
 from jdd.runs.experiment import loaded
 from jdd.runs.progress import duration
+from jdd.training import flat_trajectory
 
 # As many as the papers have; on the digits what takes a minute.
 _EXPERTS = {"digits": 10}
+# Methods whose experts have flat trajectories.
+_FLAT = ("ftd", "datm")
 
 
 def store_for(
@@ -38,7 +41,11 @@ def store_for(
     if folder is None and configuration.experts is not None:
         folder = Path(configuration.experts.folder)
     plan = ExpertPlan(
-        recipe.last_epoch, configuration.data, configuration.network, augment=recipe.augment
+        recipe.last_epoch,
+        configuration.data,
+        configuration.network,
+        augment=recipe.augment,
+        flatness=flat_trajectory() if recipe.name in _FLAT else None,
     )
     plans = [dataclasses.replace(plan, normalisation=each) for each in (per_channel(), zca())]
     if is_whitened(recipe.name, configuration.data.name, recipe.ipc):
