@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
 
-from jdd.methods import Recipe
+from jdd.methods import Recipe, TrajectoryRecipe, recipe_from_json
 from jdd.nn import Network, network
 from jdd.validation import at_least, one_of
 
@@ -49,12 +50,27 @@ class DataChoice:
 
 
 @dataclasses.dataclass(frozen=True)
+class ExpertsChoice:
+    """Which recorded experts.
+
+    Attributes:
+      folder: of their store.
+      fingerprint: of their snapshots (``Store.fingerprint``); empty before the store is opened. Two folders
+        with one fingerprint are the same experts.
+    """
+
+    folder: str
+    fingerprint: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationPlan:
     """What is measured during a run and at its end.
 
     Attributes:
       networks: networks trained for the final number; a quarter of it during the run.
-      every: networks of the run between two evaluations; 0: only at the end.
+      every: networks of the run (or iterations, with trajectories) between two evaluations; 0: only at the
+        end.
       epochs: of an evaluation network in place of the protocol's; None for the protocol's.
       norm: of the evaluation network; None for that of the recipe's pool.
       random: whether networks are also trained on random real images.
@@ -82,11 +98,12 @@ class EvaluationPlan:
         one_of("whole", self.whole, ("auto", "yes", "no"))
 
 
-_PARTS: dict[str, type] = {
-    "recipe": Recipe,
-    "data": DataChoice,
-    "network": Network,
-    "evaluation": EvaluationPlan,
+_PARTS: dict[str, tuple[type, ...]] = {
+    "recipe": (Recipe, TrajectoryRecipe),
+    "data": (DataChoice,),
+    "network": (Network,),
+    "evaluation": (EvaluationPlan,),
+    "experts": (ExpertsChoice, NoneType),
 }
 
 
@@ -100,9 +117,11 @@ class Configuration:
       network: the architecture that is matched on.
       evaluation: what is measured.
       seed: of all randomness.
+      experts: that are matched; None for methods that match none.
 
     Raises:
-      ValueError: if the seed is not from 0 to 2**32 - 1, or a part is of another kind.
+      ValueError: if the seed is not from 0 to 2**32 - 1, a part is of another kind, or there are experts that
+        the recipe does not match.
 
     >>> import jdd
     >>> run = Configuration(jdd.dsa(1, data="digits"), DataChoice("digits"))
@@ -110,16 +129,22 @@ class Configuration:
     True
     """
 
-    recipe: Recipe
+    recipe: Recipe | TrajectoryRecipe
     data: DataChoice = DataChoice()
     network: Network = network("convnet")
     evaluation: EvaluationPlan = EvaluationPlan()
     seed: int = 0
+    experts: ExpertsChoice | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in _PARTS.items():
-            if not isinstance(value := getattr(self, name), kind):
-                raise ValueError(f"{name} must be of kind {kind.__name__}, got {value!r}")
+        for name, kinds in _PARTS.items():
+            if not isinstance(value := getattr(self, name), kinds):
+                words = " or ".join("None" if k is NoneType else k.__name__ for k in kinds)
+                raise ValueError(f"{name} must be of kind {words}, got {value!r}")
+        if self.experts is not None and not isinstance(self.recipe, TrajectoryRecipe):
+            raise ValueError(
+                f"experts: {self.recipe.name} matches none, got {self.experts.folder!r}"
+            )
         # As Python's int, for JSON.
         object.__setattr__(self, "seed", at_least("seed", self.seed, 0))
         if self.seed >= 2**32:
@@ -140,6 +165,8 @@ class Configuration:
         Raises:
           ValueError: naming a choice of the recipe that has no name.
         """
+        # Runs without experts have no such entry, as before there were any.
+        experts = {} if self.experts is None else {"experts": dataclasses.asdict(self.experts)}
         return {
             "version": VERSION,
             "recipe": self.recipe.record(),
@@ -147,6 +174,7 @@ class Configuration:
             "network": self.network.to_json(),
             "evaluation": dataclasses.asdict(self.evaluation),
             "seed": self.seed,
+            **experts,
         }
 
     @classmethod
@@ -165,7 +193,7 @@ class Configuration:
         for name in content:
             one_of("entry of the configuration", name, ["version", *entries])
         for name in entries:
-            if name not in content:
+            if name not in content and name != "experts":
                 raise ValueError(f"the configuration has no entry {name!r}")
         data = dict(_entries("data", content["data"], DataChoice))
         if "classes" in data:
@@ -173,12 +201,16 @@ class Configuration:
                 raise ValueError(f"classes must be a list, got {data['classes']!r}")
             data["classes"] = tuple(data["classes"])
         plan = _entries("evaluation", content["evaluation"], EvaluationPlan)
+        experts = content.get("experts")
         return cls(
-            Recipe.from_json(content["recipe"]),
+            recipe_from_json(content["recipe"]),
             DataChoice(**data),
             Network.from_json(content["network"]),
             EvaluationPlan(**plan),
             content["seed"],
+            None
+            if experts is None
+            else ExpertsChoice(**_entries("experts", experts, ExpertsChoice)),
         )
 
 

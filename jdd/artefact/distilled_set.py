@@ -22,7 +22,8 @@ from jdd.artefact.decoding import (
 )
 from jdd.artefact.format import format_version
 from jdd.artefact.metadata import Metadata
-from jdd.data import denormalise
+from jdd.artefact.whitened import check_whitening, taken_from, tensors_of, unwhitened
+from jdd.data import Whitening, denormalise
 from jdd.synthetic import Parametrisation, Statistics, flat, from_space
 from jdd.validation import count
 
@@ -45,6 +46,8 @@ class DistilledSet:
       labels: of the decoded images, class by class: int32 ``[N]``, or float32 ``[N, num_classes]`` where
         labels are soft.
       metadata: how to use the set, and how it was made.
+      whitening: that images went through, and that test images must go through; None where they are
+        normalised per channel.
 
     Raises:
       ValueError: if shapes, dtypes or values do not fit together; the message names which.
@@ -63,6 +66,7 @@ class DistilledSet:
     stored: Mapping[str, np.ndarray]
     labels: np.ndarray
     metadata: Metadata
+    whitening: Whitening | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -83,6 +87,8 @@ class DistilledSet:
         if self.metadata.unknown_choices():
             check_labels(self.labels, len(self.labels) if self.labels.ndim else 0, self.num_classes)
         else:
+            if self.whitening is not None:
+                check_whitening(self.whitening, self.image_shape)
             classes, n = self._decoded_shape[:2]
             check_labels(self.labels, classes * n, classes)
         if self.labels.ndim == 1:
@@ -91,7 +97,13 @@ class DistilledSet:
 
     @classmethod
     def from_params(
-        cls, synthetic: Parametrisation, params: Any, metadata: Metadata
+        cls,
+        synthetic: Parametrisation,
+        params: Any,
+        metadata: Metadata,
+        *,
+        labels: Any = None,
+        whitening: Whitening | None = None,
     ) -> DistilledSet:
         """Makes the set of a run: what the parametrisation stores of its parameters, with the decoded labels.
 
@@ -99,6 +111,9 @@ class DistilledSet:
           synthetic: the parametrisation, made by a registered factory.
           params: its parameters; those in double precision are stored in single precision.
           metadata: of the set; `synthetic`, `space` and `decode` are set here.
+          labels: in place of the decoded ones: integers ``[C, n]`` or probabilities ``[C, n, K]``; None for
+            those.
+          whitening: of the images; None where they are normalised per channel.
 
         Raises:
           ValueError: if the parametrisation has no name, the decoded images do not fit the metadata or
@@ -117,9 +132,10 @@ class DistilledSet:
             space=synthetic.space,
             decode=decoding_text(synthetic),
         )
-        batch = flat(synthetic.decode(params, 0))
+        batch = synthetic.decode(params, 0)
+        batch = flat(batch if labels is None else batch._replace(labels=jnp.asarray(labels)))
         arrays = {name: _single(x) for name, x in synthetic.stored(params).items()}
-        distilled = cls(arrays, _single(batch.labels), metadata)
+        distilled = cls(arrays, _single(batch.labels), metadata, whitening)
         first = distilled.images if synthetic.variants == 1 else distilled.images[:, 0]
         require(
             np.allclose(first, np.asarray(batch.images), rtol=1e-5, atol=1e-6),
@@ -238,7 +254,9 @@ class DistilledSet:
     def pixels(self) -> np.ndarray:
         """Returns the images for people, clipped, uint8, shaped as `images`."""
         raw = self.images
-        if self.metadata.space == "normalised":
+        if self.whitening is not None:
+            raw = unwhitened(raw, self.whitening)
+        elif self.metadata.space == "normalised":
             raw = denormalise(raw, self.metadata.mean, self.metadata.std)
         return np.rint(np.clip(raw, 0.0, 1.0) * 255.0).astype(np.uint8)
 
@@ -273,6 +291,8 @@ class DistilledSet:
             variants = "" if self.variants == 1 else f", {self.variants} variants of each"
             images = f"{len(self.labels)} of {size}{variants} ({count(self.num_floats, 'number')} stored)"
         rows = {"images": images, "labels": labels, "stored arrays": arrays_text(self.stored)}
+        if self.whitening is not None:
+            rows["whitening"] = "ZCA, of the file: test images must go through it too"
         return rows | self.metadata.describe()
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -297,7 +317,7 @@ class DistilledSet:
             tensors = {"images": images.reshape(-1, *images.shape[2:])}
         else:
             tensors = {f"{_STORED}{name}": x for name, x in self.stored.items()}
-        tensors["labels"] = self.labels
+        tensors |= {"labels": self.labels, **tensors_of(self.whitening)}
         return file.write(path, tensors, self.metadata.to_json(), overwrite=overwrite)
 
     @classmethod
@@ -316,17 +336,18 @@ class DistilledSet:
             missing = [name for name in required if name not in tensors]
             require(not missing, f"the file holds no {' and no '.join(missing)}")
             file.check_sum(tensors, header)
-            labels = tensors.pop("labels")
+            labels, whitening = tensors.pop("labels"), taken_from(tensors)
             if metadata.is_pixels:
                 images = tensors.pop("images")
                 # Version 1 had further tensors that nothing used.
                 others = tensors if format_version(header) > 1 else ()
                 require(not others, f"the file holds {', '.join(others)}, which pixels do not have")
-                return cls.from_images(images, labels, metadata)
+                made = cls.from_images(images, labels, metadata)
+                return dataclasses.replace(made, whitening=whitening)
             others = [name for name in tensors if not name.startswith(_STORED)]
             require(not others, f"the file holds {', '.join(others)}, which is no part of a set")
             stored = {name.removeprefix(_STORED): x for name, x in tensors.items()}
-            return cls(stored, labels, metadata)
+            return cls(stored, labels, metadata, whitening)
         except ValueError as error:
             raise ValueError(f"{path}: {one_line(error)}") from None
 

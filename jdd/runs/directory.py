@@ -32,7 +32,7 @@ class RunDirectory:
     Attributes:
       path: the folder.
       config: the content of ``config.json``.
-      is_extension: whether this is a run with more networks than its ``config.json`` states; see `extend`.
+      is_extension: whether this is a longer run than its ``config.json`` states; see `extend`.
       checkpoints: of the whole state, in ``checkpoints/``.
     """
 
@@ -91,7 +91,7 @@ class RunDirectory:
                 raise
 
     def is_complete(self) -> bool:
-        """Whether the run was finished, with all its networks."""
+        """Whether the run was finished, with its whole length."""
         return (self.path / RESULT).exists() and not self.is_extension
 
     def extend(self) -> None:
@@ -209,17 +209,19 @@ def read_config(path: Path) -> tuple[dict[str, Any], Configuration]:
 
 
 def is_longer(before: Configuration, now: Configuration) -> bool:
-    """Whether one configuration continues another with more networks, and differs in nothing else.
+    """Whether one configuration continues another with more networks or iterations, and differs in nothing else.
 
-    The evaluations on the way may differ. A recipe whose steps depend on the number of networks (a decay,
+    The evaluations on the way may differ. A recipe whose steps depend on the length of a run (a decay,
     queries, a warm-up) is not continued so.
     """
     recipe = before.recipe
-    if now.recipe.networks <= recipe.networks or recipe.decay or recipe.motion.is_done:
+    if type(now.recipe) is not type(recipe) or now.recipe.rounds <= recipe.rounds:
+        return False
+    if not recipe.is_extensible:
         return False
     longer = dataclasses.replace(
         before,
-        recipe=dataclasses.replace(recipe, networks=now.recipe.networks),
+        recipe=dataclasses.replace(recipe, **{recipe.length: now.recipe.rounds}),
         evaluation=dataclasses.replace(before.evaluation, every=now.evaluation.every),
     )
     return not list(differences(_identity(longer.record()), _identity(now.record())))
@@ -243,7 +245,10 @@ def refuse_differences(path: Path, saved: Configuration, now: Mapping[str, Any])
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record in the order in which entries are compared, without what does not make another run."""
-    return {**record, "data": of_data(record["data"])}
+    identity = {**record, "data": of_data(record["data"])}
+    if "experts" in record:  # in another folder they are the same
+        identity["experts"] = record["experts"]["fingerprint"]
+    return identity
 
 
 def _refuse_constant(name: str) -> None:

@@ -19,6 +19,7 @@ from jdd.runs import loop
 from jdd.runs.directory import RESULT, SET, RunDirectory
 from jdd.runs.errors import FolderError, Interrupted, RunError, one_line
 from jdd.runs.experiment import Experiment, require_compilation
+from jdd.runs.facts import facts
 from jdd.runs.interrupt import Interrupt
 from jdd.runs.machine import device, peak_memory_mb
 from jdd.runs.progress import RunProgress
@@ -39,7 +40,7 @@ class Result(NamedTuple):
 
     Attributes:
       scores: of the set, then of the baselines.
-      schedule: how long networks lasted, where that is not fixed.
+      schedule: how long networks lasted, where that is not fixed; of trajectories, the learned step size.
       path: the run directory.
       was_complete: whether it was finished before.
     """
@@ -114,8 +115,8 @@ def recorded_scores(directory: RunDirectory) -> list[Score]:
 def evaluation_steps(experiment: Experiment) -> list[int]:
     """The steps after which the set is evaluated; the last always is."""
     recipe, every = experiment.method.recipe, experiment.configuration.evaluation.every
-    during = range(every, recipe.networks, every) if every else range(0)
-    return [networks * recipe.updates for networks in (*during, recipe.networks)]
+    during = range(every, recipe.rounds, every) if every else range(0)
+    return [rounds * recipe.steps_per_round for rounds in (*during, recipe.rounds)]
 
 
 def _nobody(facts: Mapping[str, str]) -> None:
@@ -142,7 +143,7 @@ class _Session:
         self.again = again
         self.key = jax.random.key(experiment.configuration.seed)
         self.total = experiment.method.recipe.total_steps
-        self.unit = "update" if experiment.method.recipe.motion.is_done is None else "step"
+        self.unit = experiment.method.recipe.unit
         self.progress: RunProgress
 
     def run(self, save_seconds: float) -> Result:
@@ -162,7 +163,7 @@ class _Session:
     def _run(self, save_seconds: float) -> Result:
         experiment, method = self.experiment, self.experiment.method
         state, step = self._begin()
-        self.announce(_facts(experiment, self.directory, step, self.unit))
+        self.announce(facts(experiment, self.directory, step))
         began = time.perf_counter()
         advance = methods.advance(method, loop.MOST_STEPS_PER_DISPATCH)
         program = advance.lower(state, experiment.data, jnp.int32(1)).compile()
@@ -179,7 +180,7 @@ class _Session:
         self._write_all(state, scores, schedule, compile_seconds, temporaries)
         return Result(scores, schedule, self.directory.path, was_complete=False)
 
-    def _begin(self) -> tuple[methods.State, int]:
+    def _begin(self) -> tuple[Any, int]:
         """The state that the run starts from, and its step: the newest readable checkpoint's, or a new one."""
         method, data = self.experiment.method, self.experiment.data
         init_key = jax.random.fold_in(self.key, 0)
@@ -204,8 +205,9 @@ class _Session:
                 step=step,
                 total=self.total,
                 stops=evaluation_steps(self.experiment),
-                decode=lambda state: state.synthetic,
-                updates=lambda state: int(state.updates),
+                decode=self.experiment.method.learned,
+                # Of trajectories, iterations that were skipped are work and have a loss too.
+                updates=lambda state: int(state.updates if self.unit == "step" else state.step),
                 hooks=loop.Hooks(
                     self._report, self._evaluate, self._save, lambda: self.interrupt.asked
                 ),
@@ -228,7 +230,7 @@ class _Session:
 
     def _save(self, step: int, state: Any) -> None:
         self.directory.checkpoints.save(step, state, {})
-        self._write_set(state.synthetic, {"step": step})
+        self._write_set(self.experiment.method.learned(state), {"step": step})
 
     def _evaluate(self, step: int, state: Any) -> None:
         records = self.directory.metrics()
@@ -238,6 +240,7 @@ class _Session:
         if step < self.total:
             networks = max(1, networks // 4)
         batch = flat(experiment.method.decode(state))
+        rate = experiment.method.learned(state).learning_rate
         score = self._score(
             step,
             "distilled images",
@@ -249,6 +252,7 @@ class _Session:
                 experiment.test,
                 experiment.protocol,
                 num_networks=networks,
+                learning_rate=None if rate is None else float(rate),
                 networks_per_dispatch=networks_per_dispatch(),
                 report=report,
             ),
@@ -313,10 +317,23 @@ class _Session:
             f"stopped at {self.unit} {step} of {self.total}; to continue: {self.again}"
         )
 
-    def _write_set(self, params: Any, results: Mapping[str, Any]) -> DistilledSet:
+    def _write_set(self, learned: methods.Learned, results: Mapping[str, Any]) -> DistilledSet:
         experiment, configuration = self.experiment, self.experiment.configuration
-        metadata = Metadata.of_run(configuration, experiment.dataset, results=results)
-        distilled = DistilledSet.from_params(configuration.recipe.synthetic, params, metadata)
+        rate = learned.learning_rate
+        metadata = Metadata.of_run(
+            configuration,
+            experiment.dataset,
+            is_whitened=experiment.whitening is not None,
+            learning_rate=None if rate is None else float(rate),
+            results=results,
+        )
+        distilled = DistilledSet.from_params(
+            configuration.recipe.synthetic,
+            learned.params,
+            metadata,
+            labels=learned.labels,
+            whitening=experiment.whitening,
+        )
         distilled.save(self.directory.path / SET, overwrite=True)
         return distilled
 
@@ -332,7 +349,8 @@ class _Session:
         from jdd.runs import draw
 
         results = {score.images: score.summary() for score in scores}
-        distilled = self._write_set(state.synthetic, {"step": self.total, **results})
+        learned = self.experiment.method.learned(state)
+        distilled = self._write_set(learned, {"step": self.total, **results})
         path, metrics = self.directory.path, self.directory.metrics()
         draw.grid_of_set(distilled, path / "grid.png")
         steps = "updates of the set" if self.unit == "update" else f"{self.unit}s"
@@ -365,30 +383,3 @@ class _Session:
 def _program_text(temporaries: int | None, seconds: float) -> str:
     size = "" if temporaries is None else f"{temporaries / 1e6:.1f} MB of temporaries, "
     return f"{size}compiled in {seconds:.1f} s"
-
-
-def _facts(experiment: Experiment, directory: RunDirectory, step: int, unit: str) -> dict[str, str]:
-    """What a run is, in words."""
-    dataset, recipe = experiment.dataset, experiment.configuration.recipe
-    model = experiment.method.model
-    shape = "x".join(map(str, dataset.image_shape))
-    variables = jax.eval_shape(model.init, jax.random.key(0))
-    parameters = sum(x.size for x in jax.tree.leaves(variables))
-    where = str(directory.path) + (f", from {unit} {step}" if step else "")
-    if changed := directory.changed():
-        where += f"; begun with {'; '.join(changed)}: bits may differ"
-    machine = device()
-    cores = f", {machine['cores']} cores" if "cores" in machine else ""
-    at_most = "at most " if unit == "step" else ""
-    return {
-        "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.train)} train and "
-        f"{len(dataset.test)} test images of {shape}",
-        "method": f"{recipe.name}, {recipe.ipc} stored per class, {recipe.synthetic!r} {recipe.initial!r}, "
-        f"{recipe.augment!r}",
-        "objective": f"{recipe.objective!r}, {recipe.sampler!r}",
-        "network": f"{model.name}, {parameters} parameters, {recipe.motion!r}",
-        "evaluation": f"{experiment.eval_model.name}; protocol {experiment.protocol.name}",
-        "loops": f"{recipe.networks} networks x {at_most}{recipe.updates} updates of the set",
-        "device": f"{machine['count']} x {machine['kind']}{cores}; jax {jax.__version__}",
-        "run": where,
-    }
