@@ -36,7 +36,7 @@ def configured(words: str, *more: str) -> Configuration:
     return configuration(command(words, *more))
 
 
-def recipe_of(words: str, *more: str) -> Recipe:
+def recipe_of(words: str, *more: str) -> Any:
     return configured(words, *more).recipe
 
 
@@ -111,6 +111,7 @@ def test_dsa_on_digits():
     made = prepare(configured(f"dsa {SMALL}"))
     recipe = made.configuration.recipe
     assert recipe == made.method.recipe == jdd.dsa(1, data="digits")
+    assert isinstance(recipe, Recipe)
     assert recipe.networks < 1000 and recipe.updates == 1
     assert made.protocol == evaluate.PROTOCOLS["dsa-no-flip"]
     assert made.train.num_classes == made.test.num_classes == 10
@@ -122,6 +123,7 @@ def test_dsa_on_digits():
 
 def test_elsewhere_the_papers_numbers_hold():
     made = configured("dsa --data cifar10")
+    assert isinstance(made.recipe, Recipe)
     assert (made.recipe.networks, made.evaluation.networks) == (1000, 20)
     assert made.evaluation.every == 500
 
@@ -132,6 +134,7 @@ def test_loops_of_the_paper_and_between():
     between = recipe_of("dc --ipc 15")
     assert (between.updates, between.motion) == (15, methods.on_synthetic(38))
     chosen = configured(f"dc --ipc 15 --networks 4 --updates 3 --net-epochs 0 {TWO}")
+    assert isinstance(chosen.recipe, Recipe)
     assert (chosen.recipe.updates, chosen.recipe.motion) == (3, methods.on_synthetic(0))
     assert evaluation_steps(prepare(chosen)) == [6, 12]
     rare = configured(f"dc --networks 5 --eval-every 2 {TWO}")
@@ -218,6 +221,7 @@ def test_dcc_and_dsac_warm_up():
 
 def test_dm_has_its_own_rate_and_pool():
     made = configured("dm --norm batch")
+    assert isinstance(made.recipe, Recipe)
     assert made.recipe.optimizer == methods.sgd(1.0, 0.5) and made.recipe.updates == 1
     assert made.eval_network.norm == "batch" and made.recipe.protocol.epochs == 1000
     for ipc, name, rate in (
@@ -415,6 +419,7 @@ def test_several_choices_at_once():
     words = "dm --synthetic mosaic --sampler bright_half(3) --motion on_real(8,batch_size=4)"
     more = "--optimizer adam(0.02) --networks-per-update 1 --over-classes vmap"
     made = configured(f"{words} {more} {FAST}")
+    assert isinstance(made.recipe, Recipe)
     assert made.recipe.synthetic == mosaic() and made.recipe.sampler == bright_half(3)
     assert made.recipe.over_classes == "vmap"
     prepare(made)

@@ -12,7 +12,7 @@ from jdd import methods
 from jdd.baselines import from_herding
 from jdd.configuration import Configuration
 from jdd.evaluate import PROTOCOLS
-from jdd.methods import on_synthetic
+from jdd.methods import Recipe, on_synthetic
 from jdd.synthetic import from_noise, from_real
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
@@ -90,6 +90,7 @@ def test_cells_are_those_of_the_committed_results(cells_of, name, command):
 def as_options(configuration: Configuration) -> dict[str, object]:
     """A configuration in the words of a run of jdd 0.1."""
     recipe, network = configuration.recipe, configuration.network.options
+    assert isinstance(recipe, Recipe)
 
     def of(choice):
         return dict(choice.expression.arguments)

@@ -65,25 +65,25 @@ def small(name: str, ipc: int = 2, *, options: Any = None, **changes: Any) -> Re
 
 
 @functools.cache
-def build(recipe: Recipe, model: Model | None = None) -> Method:
+def build(recipe: Any, model: Model | None = None) -> Method:
     """The method; equal recipes on one network share it."""
     return methods.build(recipe, model or small_model())
 
 
 @functools.cache
-def program(recipe: Recipe, model: Model | None = None, most: int = 0) -> Advance:
+def program(recipe: Any, model: Model | None = None, most: int = 0) -> Advance:
     """The compiled run of a method; by default of all its steps."""
     return methods.advance(build(recipe, model), most or recipe.total_steps)
 
 
 @functools.cache
-def step(recipe: Recipe, model: Model | None = None) -> Any:
+def step(recipe: Any, model: Model | None = None) -> Any:
     """One compiled step of a method."""
     return jax.jit(build(recipe, model).step)
 
 
 def run(
-    recipe: Recipe, steps: int = 0, *, seed: int = 0, model: Model | None = None, real: Any = None
+    recipe: Any, steps: int = 0, *, seed: int = 0, model: Model | None = None, real: Any = None
 ) -> tuple[Any, np.ndarray]:
     """The state and the losses after so many steps; by default after all."""
     steps = steps or recipe.total_steps
@@ -110,7 +110,7 @@ def same(a: Any, b: Any) -> bool:
     )
 
 
-def resumed(recipe: Recipe, *counts: int, model: Model | None = None, real: Any = None) -> Any:
+def resumed(recipe: Any, *counts: int, model: Model | None = None, real: Any = None) -> Any:
     """The state after dispatches of these lengths, each from a copy on the host, as from a file."""
     real = data() if real is None else real
     state = build(recipe, model).init(jax.random.key(0), real)

@@ -50,6 +50,7 @@ def test_a_resumed_run_has_the_bits_of_one_that_was_not():
 def test_what_a_run_leaves():
     state, _ = run(WHOLE, real=data())
     learned = build(WHOLE).learned(state)
+    assert learned.labels is not None and learned.learning_rate is not None
     np.testing.assert_array_equal(learned.params["images"], state.average["images"])
     np.testing.assert_allclose(learned.labels, jax.nn.softmax(state.synthetic["labels"]))
     np.testing.assert_allclose(learned.learning_rate, np.exp(state.synthetic["step_size"]))
@@ -231,9 +232,9 @@ def odd(name: str) -> synthetic.Parametrisation:
         ({}, Data(table()), "experts: matching trajectories needs recorded ones.*got NoneType"),
         (
             {},
-            Data(table(), experts().snapshots),
+            Data(table(), experts().snapshots),  # type: ignore[arg-type]
             "experts: matching trajectories needs recorded ones, .*got ",
-        ),  # type: ignore[arg-type]
+        ),
         ({}, table(), "data must be a jdd.data.Data"),
         ({}, short(3), "read epoch 4 of an expert, but 3 are stored.*--epochs 4"),
         ({"expert_epochs": 4}, data(), "read epoch 6 of an expert, but 5 are stored"),

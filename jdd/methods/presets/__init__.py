@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jdd.methods.presets.characteristic_functions import ncfm as ncfm
 from jdd.methods.presets.constant_memory import tesla as tesla
@@ -35,7 +35,7 @@ class Preset(NamedTuple):
       paper: authors, venue and year.
     """
 
-    recipe: Callable[..., Recipe] | Callable[..., TrajectoryRecipe]
+    recipe: Callable[..., Any]
     title: str
     paper: str = ""
 
