@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jdd.artefact.checks import is_finite, is_int
+from jdd.synthetic import equivalent_ipc
 from jdd.validation import count
 
 if TYPE_CHECKING:
@@ -45,6 +46,18 @@ def described(metadata: Metadata, protocol: str) -> dict[str, str]:
     for name, value in metadata.results.items():
         facts[f"result: {name}"] = _score(value) or words(value)
     return facts
+
+
+def budget(num_floats: int, ipc: int, num_classes: int, image_shape: tuple[int, int, int]) -> str:
+    """Returns how much a set stores, and how many images per class that is where it is not ``ipc``.
+
+    >>> budget(58_560, 1, 10, (32, 32, 3)), budget(30_720, 1, 10, (32, 32, 3))
+    ('58560 numbers stored, as many as 1.906 images per class', '30720 numbers stored')
+    """
+    stored = f"{count(num_floats, 'number')} stored"
+    equivalent = equivalent_ipc(num_floats, num_classes, image_shape)
+    is_plain = abs(equivalent - ipc) < 5e-4
+    return stored if is_plain else f"{stored}, as many as {equivalent:.3f} images per class"
 
 
 def words(value: Any) -> str:

@@ -20,11 +20,11 @@ from jdd.artefact.decoding import (
     decoding_text,
     restored,
 )
+from jdd.artefact.description import budget
 from jdd.artefact.format import format_version
 from jdd.artefact.metadata import Metadata
 from jdd.data import denormalise
 from jdd.synthetic import Parametrisation, Statistics, flat, from_space
-from jdd.validation import count
 
 if TYPE_CHECKING:
     import torch  # pyright: ignore[reportMissingImports]
@@ -237,10 +237,22 @@ class DistilledSet:
 
     def pixels(self) -> np.ndarray:
         """Returns the images for people, clipped, uint8, shaped as `images`."""
-        raw = self.images
-        if self.metadata.space == "normalised":
-            raw = denormalise(raw, self.metadata.mean, self.metadata.std)
-        return np.rint(np.clip(raw, 0.0, 1.0) * 255.0).astype(np.uint8)
+        return self._as_pixels(self.images)
+
+    def shown(self) -> np.ndarray | None:
+        """Returns what pictures show before the variants of each image, such as bases; None for nothing.
+
+        Returns:
+          uint8 ``[N, H, W, channels]``.
+
+        Raises:
+          ValueError: if this process does not know the parametrisation.
+        """
+        if self.synthetic.shown is None:
+            return None
+        images = np.asarray(self.synthetic.shown(self.params), np.float32)
+        images = np.broadcast_to(images, (*images.shape[:-1], self.image_shape[-1]))
+        return self._as_pixels(images.reshape(-1, *images.shape[2:]))
 
     def to_torch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the normalised images and the labels as PyTorch tensors, on the CPU, as copies.
@@ -271,7 +283,8 @@ class DistilledSet:
         else:
             size = "x".join(map(str, self.image_shape))
             variants = "" if self.variants == 1 else f", {self.variants} variants of each"
-            images = f"{len(self.labels)} of {size}{variants} ({count(self.num_floats, 'number')} stored)"
+            stored = budget(self.num_floats, self.ipc, self.num_classes, self.image_shape)
+            images = f"{len(self.labels)} of {size}{variants} ({stored})"
         rows = {"images": images, "labels": labels, "stored arrays": arrays_text(self.stored)}
         return rows | self.metadata.describe()
 
@@ -329,6 +342,12 @@ class DistilledSet:
             return cls(stored, labels, metadata)
         except ValueError as error:
             raise ValueError(f"{path}: {one_line(error)}") from None
+
+    def _as_pixels(self, images: np.ndarray) -> np.ndarray:
+        raw = images
+        if self.metadata.space == "normalised":
+            raw = denormalise(raw, self.metadata.mean, self.metadata.std)
+        return np.rint(np.clip(raw, 0.0, 1.0) * 255.0).astype(np.uint8)
 
     def _check_pixels(self) -> None:
         require(

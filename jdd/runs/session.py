@@ -14,6 +14,7 @@ import numpy as np
 
 from jdd import baselines, evaluate, methods
 from jdd.artefact import DistilledSet, Metadata, versions
+from jdd.artefact.description import budget
 from jdd.runs import loop
 from jdd.runs.directory import RESULT, SET, RunDirectory
 from jdd.runs.errors import FolderError, Interrupted, RunError, one_line
@@ -22,7 +23,7 @@ from jdd.runs.interrupt import Interrupt
 from jdd.runs.machine import device, peak_memory_mb
 from jdd.runs.progress import RunProgress, duration
 from jdd.runs.scores import Score, networks_per_dispatch
-from jdd.synthetic import flat, from_real
+from jdd.synthetic import equivalent_ipc, flat, from_real
 
 # Given a key and a callback (networks done, of how many), the accuracies.
 Training = Callable[[jax.Array, Callable[[int, int], None]], evaluate.Evaluation]
@@ -333,6 +334,9 @@ class _Session:
                 },
                 "updates": int(state.updates),
                 "num_floats": distilled.num_floats,
+                "equivalent_ipc": equivalent_ipc(
+                    distilled.num_floats, distilled.num_classes, distilled.image_shape
+                ),
                 **({"schedule": dict(schedule)} if schedule else {}),
                 "network": self.experiment.method.model.name,
                 "eval_network": self.experiment.eval_model.name,
@@ -357,6 +361,8 @@ def _facts(experiment: Experiment, directory: RunDirectory, step: int, unit: str
     shape = "x".join(map(str, dataset.image_shape))
     variables = jax.eval_shape(model.init, jax.random.key(0))
     parameters = sum(x.size for x in jax.tree.leaves(variables))
+    state = jax.eval_shape(experiment.method.init, jax.random.key(0), experiment.data)
+    numbers = int(recipe.synthetic.num_floats(state.synthetic))
     where = str(directory.path) + (f", from {unit} {step}" if step else "")
     if changed := directory.changed():
         where += f"; begun with {'; '.join(changed)}: bits may differ"
@@ -368,6 +374,7 @@ def _facts(experiment: Experiment, directory: RunDirectory, step: int, unit: str
         f"{len(dataset.test)} test images of {shape}",
         "method": f"{recipe.name}, {recipe.ipc} stored per class, {recipe.synthetic!r} {recipe.initial!r}, "
         f"{recipe.augment!r}",
+        "budget": budget(numbers, recipe.ipc, dataset.num_classes, dataset.image_shape),
         "objective": f"{recipe.objective!r}, {recipe.sampler!r}",
         "network": f"{model.name}, {parameters} parameters, {recipe.motion!r}",
         "evaluation": f"{experiment.eval_model.name}; protocol {experiment.protocol.name}",
