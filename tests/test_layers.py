@@ -27,6 +27,7 @@ BOTTOM = {
     "atomic_write",
     "checksums",
     "choice",
+    "file_names",
     "leaves",
     "network_output",
     "streaming",

@@ -10,6 +10,7 @@ from jdd.augment.augmentation import dsa_augmentation as dsa_augmentation
 from jdd.augment.augmentation import dsa_or_none as dsa_or_none
 from jdd.augment.augmentation import idc_augmentation as idc_augmentation
 from jdd.augment.augmentation import no_augmentation as no_augmentation
+from jdd.augment.augmentation import standardised as standardised
 from jdd.augment.cutmix import Box as Box
 from jdd.augment.cutmix import cutmix as cutmix
 from jdd.augment.cutmix import cutmix_box as cutmix_box

@@ -30,6 +30,8 @@ class Augmentation(Choice):
       name: "none", "dsa", "dc", "idc", the last with "cutmix", or any other name.
       strategy: names of its ops, joined by "_"; empty if it has none.
       mixes_labels: whether ``per_sample`` needs labels as probabilities ``[n, K]``; see `augmented`.
+      of_tests: ``of_tests(images) -> images``, of a batch of test images, for networks that train under this
+        augmentation; None where test images stay as they are.
 
     >>> dsa_augmentation("crop_flip").name
     'dsa'
@@ -40,6 +42,7 @@ class Augmentation(Choice):
     name: str
     strategy: str = ""
     mixes_labels: bool = False
+    of_tests: Callable[[Array], Array] | None = None
 
     @property
     def is_none(self) -> bool:
@@ -118,6 +121,42 @@ def dsa_augmentation(strategy: str = STRATEGY) -> Augmentation:
         "dsa",
         strategy,
     )
+
+
+@register
+def standardised(base: Augmentation | None = None) -> Augmentation:
+    r"""Standardises every batch of training and test by all its pixels, before another augmentation (HaBa's code).
+
+    .. math:: x \leftarrow \frac{x - \operatorname{mean}(X)}{\operatorname{std}(X)}
+
+    Mean and standard deviation (of n - 1) are two numbers for the whole batch X. So a test accuracy depends
+    on the batches of the test. HaBa's code does so where it trains and tests networks, experts included, and
+    not where it matches: there is no siamese form.
+
+    Args:
+      base: what images go through after it; None for nothing.
+
+    Raises:
+      ValueError: if base is no augmentation.
+
+    Reference: the code of Liu et al., "Dataset Distillation via Factorization", NeurIPS 2022,
+    https://arxiv.org/abs/2210.16774.
+
+    >>> standardised(dsa_augmentation("crop"))
+    standardised(dsa_augmentation('crop'))
+    """
+    after = no_augmentation() if base is None else base
+    if not isinstance(after, Augmentation):
+        raise ValueError(f"base must be an Augmentation, got {base!r}")
+
+    def standardise(images: Array) -> Array:
+        return (images - images.mean()) / images.std(ddof=1)
+
+    def per_sample(key: Array, batch: Any) -> Any:
+        return after.per_sample(key, batch._replace(images=standardise(batch.images)))
+
+    name = "standardised" if after.is_none else f"standardised {after.name}"
+    return Augmentation(per_sample, None, name, after.strategy, after.mixes_labels, standardise)
 
 
 @register

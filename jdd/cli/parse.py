@@ -28,6 +28,7 @@ commands:
                    repeat a run from its config.json
   evaluate SET     train fresh networks on a set and test them
   show SET         describe a set and draw it
+  export SET       write all images of a set as PNG files, or as one .npz
   methods          list methods, choices, protocols and networks
 
 `jdd COMMAND --help` lists the options. Examples:
@@ -37,6 +38,7 @@ commands:
   jdd distill dm --objective class_gradients        DM with the objective of DC
   jdd show runs/dsa-digits-ipc1-seed0
   jdd evaluate runs/dsa-digits-ipc1-seed0
+  jdd export runs/dsa-digits-ipc1-seed0 --out images
 
 Compiled programs are kept in the user's cache folder; JAX_COMPILATION_CACHE_DIR names another.
 JDD_IMPORT names Python modules to import first, separated by commas: your own methods and choices.
@@ -94,7 +96,12 @@ def parse(arguments: Sequence[str]) -> Any:
 
         print(f"jdd {__version__}")
         return None
-    records = {"evaluate": options.Evaluate, "show": options.Show, "methods": options.Methods}
+    records = {
+        "evaluate": options.Evaluate,
+        "show": options.Show,
+        "export": options.Export,
+        "methods": options.Methods,
+    }
     try:
         one_of("command", command, ["distill", *records])
     except ValueError as error:

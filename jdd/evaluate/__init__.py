@@ -1,6 +1,7 @@
 """Evaluation: what a distilled set is worth."""
 
 from jdd.evaluate.accuracy import accuracy as accuracy
+from jdd.evaluate.accuracy import accuracy_of_batches as accuracy_of_batches
 from jdd.evaluate.accuracy import class_accuracies as class_accuracies
 from jdd.evaluate.contrastive import contrastive_signal as contrastive_signal
 from jdd.evaluate.evaluation import Evaluation as Evaluation
@@ -13,4 +14,5 @@ from jdd.evaluate.protocol import EvaluationProtocol as EvaluationProtocol
 from jdd.evaluate.protocol import cafe_protocol as cafe_protocol
 from jdd.evaluate.protocol import dc_protocol as dc_protocol
 from jdd.evaluate.protocol import dsa_protocol as dsa_protocol
+from jdd.evaluate.protocol import haba_protocol as haba_protocol
 from jdd.evaluate.protocol import idc_protocol as idc_protocol

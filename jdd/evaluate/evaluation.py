@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from jdd.data.table import ClassTable
-from jdd.evaluate.accuracy import accuracy
+from jdd.evaluate.accuracy import accuracy, accuracy_of_batches
 from jdd.evaluate.protocol import EvaluationProtocol
 from jdd.nn import Model
 from jdd.nn.model import Variables
@@ -192,9 +192,14 @@ def _program(
     ) -> Array:
         sgd = protocol.sgd._replace(learning_rate=learning_rate)
 
+        def tested_on(variables: Variables) -> Array:
+            if protocol.augment.of_tests is None:
+                return accuracy(model, variables, test)
+            return accuracy_of_batches(model, variables, test, protocol.augment.of_tests)
+
         def test_now(variables: Variables, loss: Array) -> Array:
             del loss
-            return accuracy(model, variables, test)
+            return tested_on(variables)
 
         def one(key: Array) -> Array:
             start, training = jax.random.split(key)
@@ -211,7 +216,7 @@ def _program(
                 record=None if checkpoints == 1 else test_now,
                 record_after=tested_after,
             )
-            return accuracy(model, state.variables, test) if checkpoints == 1 else tested
+            return tested_on(state.variables) if checkpoints == 1 else tested
 
         return mapped(one, keys, over_seeds)
 

@@ -20,6 +20,7 @@ from jdd.augment import (
     idc_augmentation,
     no_augmentation,
     parse_strategy,
+    standardised,
 )
 from jdd.choice import from_json
 from jdd.nn import Network
@@ -296,6 +297,8 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         EvaluationProtocol("cafe", 600, batch_norm=_DC_BATCH_NORM),
         EvaluationProtocol("dsa", 1000, dsa_augmentation(STRATEGY)),
         EvaluationProtocol("dsa-no-flip", 1000, dsa_augmentation(STRATEGY_NO_FLIP)),
+        EvaluationProtocol("haba", 1000, standardised(dsa_augmentation(STRATEGY))),
+        EvaluationProtocol("haba-no-flip", 1000, standardised(dsa_augmentation(STRATEGY_NO_FLIP))),
         _idc(
             "idc", cutmix_augmentation(0.5, base=idc_augmentation("color_crop_flip_scale_rotate"))
         ),
@@ -307,7 +310,8 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
     )
 }
 """DC's protocol (on MNIST with crop_scale_rotate, with BatchNorm crop_noise), CAFE's where it does
-not augment, DSA's (without flip on digits), and IDC's (without flip on digits, without CutMix on MNIST)."""
+not augment, DSA's (without flip on digits), HaBa's (the same on standardised batches), and IDC's (without
+flip on digits, without CutMix on MNIST)."""
 
 
 def dc_protocol(data: str) -> EvaluationProtocol:
@@ -333,6 +337,23 @@ def dsa_protocol(strategy: str) -> EvaluationProtocol:
         if PROTOCOLS[name].augment == augment:
             return PROTOCOLS[name]
     return dataclasses.replace(PROTOCOLS["dsa"], name=f"dsa, {strategy or 'none'}", augment=augment)
+
+
+def haba_protocol(strategy: str) -> EvaluationProtocol:
+    """HaBa's protocol: DSA's, where batches of training and of test are standardised (``augment.standardised``).
+
+    Raises:
+      ValueError: if the strategy names an unknown op.
+
+    >>> haba_protocol("color_crop_cutout_scale_rotate").name, haba_protocol("crop").name
+    ('haba-no-flip', 'haba, crop')
+    """
+    augment = standardised(dsa_or_none(strategy))
+    for name in ("haba", "haba-no-flip"):
+        if PROTOCOLS[name].augment == augment:
+            return PROTOCOLS[name]
+    name = f"haba, {strategy or 'none'}"
+    return dataclasses.replace(PROTOCOLS["haba"], name=name, augment=augment)
 
 
 def cafe_protocol(data: str, strategy: str) -> EvaluationProtocol:

@@ -53,6 +53,6 @@ from jdd.methods.query_motion import by_queries as by_queries
 from jdd.methods.recipe import CHOICES as CHOICES
 from jdd.methods.recipe import Recipe as Recipe
 from jdd.methods.view_adversary import Adversary as Adversary
-from jdd.methods.view_adversary import adversary as adversary
 from jdd.methods.view_adversary import paper_adversary as paper_adversary
+from jdd.methods.view_adversary import released_adversary as released_adversary
 from jdd.methods.view_adversary import view_similarity as view_similarity

@@ -43,7 +43,7 @@ class Adversary(Choice):
 
 
 @register
-def adversary(
+def released_adversary(
     network: str | None = None,
     *,
     optimizer: Optimizer | None = None,
@@ -67,8 +67,8 @@ def adversary(
 
     Reference: the code of Liu et al., NeurIPS 2022, https://arxiv.org/abs/2210.16774.
 
-    >>> adversary("convnetw32", contrast=1.0)
-    adversary('convnetw32', contrast=1.0)
+    >>> released_adversary("convnetw32", contrast=1.0)
+    released_adversary('convnetw32', contrast=1.0)
     """
     weights = {"contrast": contrast, "task": task, "similarity": similarity}
     loss = functools.partial(losses.released_adversary, **weights, temperature=temperature)
@@ -89,7 +89,7 @@ def paper_adversary(
     The set descends ``losses.paper_view_similarity``.
 
     Args:
-      network, optimizer: as in `adversary`.
+      network, optimizer: as in `released_adversary`.
       contrast, task, temperature: of the loss. The paper's weights are not known here; these are the code's.
 
     Raises:
@@ -148,10 +148,10 @@ def view_similarity(
     Reference: Liu et al., NeurIPS 2022, https://arxiv.org/abs/2210.16774.
 
     >>> from jdd.matching import scale
-    >>> scale(0.1, view_similarity(adversary("convnetw32")))
-    scale(0.1, stage=view_similarity(adversary('convnetw32')))
+    >>> scale(0.1, view_similarity(released_adversary("convnetw32")))
+    scale(0.1, stage=view_similarity(released_adversary('convnetw32')))
     """
-    chosen = _DEFAULT() if adversary is None else adversary
+    chosen = released_adversary() if adversary is None else adversary
     if not isinstance(chosen, Adversary):
         raise ValueError(f"view_similarity needs an adversary, got {adversary!r}")
     if images is not None:
@@ -174,9 +174,6 @@ def view_similarity(
         return _bound(chosen, images, augment, task)
 
     return Stage(unbound, unbound, bind)
-
-
-_DEFAULT = adversary  # under a name that no argument has
 
 
 def _bound(

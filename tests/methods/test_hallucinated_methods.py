@@ -1,0 +1,82 @@
+"""Bases and hallucinators under the objectives of the papers: several steps, own rates, resuming, evaluation."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from jdd import methods
+from jdd.augment import idc_augmentation
+from jdd.evaluate import EvaluationProtocol, evaluate
+from jdd.synthetic import flat, hallucinated
+from tests.methods.small_runs import build, data, resumed, run, same, small
+
+OPTIMIZER = methods.by_group(bases=methods.sgd(0.1, 0.5), hallucinators=methods.sgd(0.01, 0.5))
+SHORT = {"networks": 2, "updates": 2, "synthetic": hallucinated(3), "optimizer": OPTIMIZER}
+
+
+def short(name: str, **changes) -> methods.Recipe:
+    if name == "idc":
+        changes = {"augment": idc_augmentation("color_crop")} | changes
+    if name == "dcc":
+        return small(name, options={"networks": 2, "updates": 2}, **SHORT | changes)
+    return small(name, **SHORT | changes)
+
+
+@pytest.mark.parametrize("name", ["dc", "dsa", "dcc", "dm", "cafe-fixed", "cafe", "idc", "ncfm"])
+def test_every_objective_moves_bases_and_hallucinators(name):
+    recipe = short(name)
+    method = build(recipe)
+    start = method.init(jax.random.key(0), data())
+    state, losses = run(recipe)
+    assert np.isfinite(losses).all()
+    before, after = start.synthetic, state.synthetic
+    assert (before["bases"] != after["bases"]).any(-1).mean() > 0.5
+    for group, x in after["hallucinators"].items():
+        assert np.isfinite(x).all() and (x != before["hallucinators"][group]).any()
+    decoded = method.decode(state)
+    assert decoded.images.shape == (3, 2, 3, 8, 8, 1)
+    assert decoded.labels.tolist() == [[c] * 2 for c in range(3)]
+
+
+def test_a_run_resumes_bit_for_bit():
+    state, _ = run(short("dm"))
+    assert same(state, resumed(short("dm"), 1, 2, 1))
+
+
+def test_groups_have_rates_of_their_own():
+    """A rate of almost 0 leaves a group where it is."""
+    still = methods.by_group(bases=methods.sgd(0.1), hallucinators=methods.sgd(1e-30))
+    recipe = short("dm", optimizer=still)
+    start = build(recipe).init(jax.random.key(0), data())
+    state, _ = run(recipe)
+    assert (start.synthetic["bases"] != state.synthetic["bases"]).any()
+    for group, x in state.synthetic["hallucinators"].items():
+        np.testing.assert_array_equal(x, start.synthetic["hallucinators"][group])
+
+
+def test_idcs_optimiser_moves_bases_and_another_the_hallucinators():
+    with pytest.raises(ValueError, match="whose leading axis is the class"):
+        build(short("idc", optimizer=methods.class_by_class(0.1))).init(jax.random.key(0), data())
+    both = methods.by_group(bases=methods.class_by_class(0.1), hallucinators=methods.sgd(0.01))
+    recipe = short("idc", optimizer=both)
+    jax.eval_shape(build(recipe).init, jax.random.key(0), data())
+    with pytest.raises(ValueError, match="the parameters have bases, hallucinators"):
+        build(short("dm", optimizer=methods.by_group(images=methods.sgd(1.0)))).init(
+            jax.random.key(0), data()
+        )
+
+
+def test_networks_learn_from_a_hallucination_of_each_image():
+    """The three classes differ in brightness, which the initial hallucinators keep."""
+    recipe = short("dm")
+    method = build(recipe)
+    batch = flat(method.decode(method.init(jax.random.key(0), data())))
+    protocol = EvaluationProtocol("quick", epochs=40, learning_rate=0.05)
+    result = evaluate(
+        *(jax.random.key(1), method.model, batch.images, batch.labels, data().table, protocol),
+        num_networks=2,
+    )
+    assert np.isfinite(result.accuracies).all()
+    assert methods.Recipe.from_json(recipe.to_json()) == recipe
