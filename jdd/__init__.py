@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from jdd.choice import register_function as register_function
     from jdd.datasets import load_dataset as load_dataset
     from jdd.methods import Recipe as Recipe
+    from jdd.methods import TrajectoryRecipe as TrajectoryRecipe
     from jdd.methods import build as build
     from jdd.methods import cafe as cafe
     from jdd.methods import cafe_fixed as cafe_fixed
+    from jdd.methods import datm as datm
     from jdd.methods import dc as dc
     from jdd.methods import dcc as dcc
     from jdd.methods import dm as dm
@@ -45,8 +47,12 @@ if TYPE_CHECKING:
     from jdd.methods import dream_plus as dream_plus
     from jdd.methods import dsa as dsa
     from jdd.methods import dsac as dsac
+    from jdd.methods import ftd as ftd
+    from jdd.methods import haba as haba
     from jdd.methods import idc as idc
+    from jdd.methods import mtt as mtt
     from jdd.methods import ncfm as ncfm
+    from jdd.methods import tesla as tesla
 
 try:
     __version__ = version("jdd")
@@ -74,7 +80,8 @@ _NAMES = {
     "register_function": "choice",
     "load_dataset": "datasets",
     **dict.fromkeys(
-        "Recipe build dc dsa dcc dsac dm cafe cafe_fixed idc dream dream_plus ncfm".split(),
+        "Recipe TrajectoryRecipe build dc dsa dcc dsac dm cafe cafe_fixed idc dream dream_plus ncfm mtt tesla "
+        "ftd datm haba".split(),
         "methods",
     ),
 }

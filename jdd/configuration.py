@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from jdd.methods import Recipe
+from jdd.methods import Recipe, TrajectoryRecipe, recipe_from_json
 from jdd.nn import Network, network
 from jdd.validation import at_least, one_of
 
@@ -35,12 +35,27 @@ class DataChoice:
 
 
 @dataclasses.dataclass(frozen=True)
+class ExpertsChoice:
+    """Which recorded experts.
+
+    Attributes:
+      folder: of their store.
+      fingerprint: of their snapshots (``Store.fingerprint``); empty before the store is opened. Two folders
+        with one fingerprint are the same experts.
+    """
+
+    folder: str
+    fingerprint: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationPlan:
     """What is measured during a run and at its end.
 
     Attributes:
       networks: networks trained for the final number; a quarter of it during the run.
-      every: networks of the run between two evaluations; 0: only at the end.
+      every: networks of the run (or iterations, with trajectories) between two evaluations; 0: only at the
+        end.
       epochs: of an evaluation network in place of the protocol's; None for the protocol's.
       norm: of the evaluation network; None for that of the recipe's pool.
       random: whether networks are also trained on random real images.
@@ -75,9 +90,10 @@ class Configuration:
       network: the architecture that is matched on.
       evaluation: what is measured.
       seed: of all randomness.
+      experts: that are matched; None for methods that match none.
 
     Raises:
-      ValueError: if the seed is not from 0 to 2**32 - 1.
+      ValueError: if the seed is not from 0 to 2**32 - 1, or there are experts that the recipe does not match.
 
     >>> import jdd
     >>> run = Configuration(jdd.dsa(1, data="digits"), DataChoice("digits"))
@@ -85,14 +101,19 @@ class Configuration:
     True
     """
 
-    recipe: Recipe
+    recipe: Recipe | TrajectoryRecipe
     data: DataChoice = DataChoice()
     network: Network = network("convnet")
     evaluation: EvaluationPlan = EvaluationPlan()
     seed: int = 0
+    experts: ExpertsChoice | None = None
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
+        if self.experts is not None and not isinstance(self.recipe, TrajectoryRecipe):
+            raise ValueError(
+                f"experts: {self.recipe.name} matches none, got {self.experts.folder!r}"
+            )
         if self.seed >= 2**32:
             raise ValueError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}")
 
@@ -111,6 +132,8 @@ class Configuration:
         Raises:
           ValueError: naming a choice of the recipe that has no name.
         """
+        # Runs without experts have no such entry, as before there were any.
+        experts = {} if self.experts is None else {"experts": dataclasses.asdict(self.experts)}
         return {
             "version": VERSION,
             "recipe": self.recipe.record(),
@@ -118,6 +141,7 @@ class Configuration:
             "network": self.network.to_json(),
             "evaluation": dataclasses.asdict(self.evaluation),
             "seed": self.seed,
+            **experts,
         }
 
     @classmethod
@@ -136,7 +160,7 @@ class Configuration:
         for name in content:
             one_of("entry of the configuration", name, ["version", *entries])
         for name in entries:
-            if name not in content:
+            if name not in content and name != "experts":
                 raise ValueError(f"the configuration has no entry {name!r}")
         data = dict(_entries("data", content["data"], DataChoice))
         if "classes" in data:
@@ -144,12 +168,16 @@ class Configuration:
                 raise ValueError(f"classes must be a list, got {data['classes']!r}")
             data["classes"] = tuple(data["classes"])
         plan = _entries("evaluation", content["evaluation"], EvaluationPlan)
+        experts = content.get("experts")
         return cls(
-            Recipe.from_json(content["recipe"]),
+            recipe_from_json(content["recipe"]),
             DataChoice(**data),
             Network.from_json(content["network"]),
             EvaluationPlan(**plan),
             content["seed"],
+            None
+            if experts is None
+            else ExpertsChoice(**_entries("experts", experts, ExpertsChoice)),
         )
 
 

@@ -91,7 +91,7 @@ class DistilledSet:
 
     @classmethod
     def from_params(
-        cls, synthetic: Parametrisation, params: Any, metadata: Metadata
+        cls, synthetic: Parametrisation, params: Any, metadata: Metadata, *, labels: Any = None
     ) -> DistilledSet:
         """Makes the set of a run: what the parametrisation stores of its parameters, with the decoded labels.
 
@@ -99,6 +99,8 @@ class DistilledSet:
           synthetic: the parametrisation, made by a registered factory.
           params: its parameters; those in double precision are stored in single precision.
           metadata: of the set; `synthetic`, `space` and `decode` are set here.
+          labels: in place of the decoded ones: integers ``[C, n]`` or probabilities ``[C, n, K]``; None for
+            those.
 
         Raises:
           ValueError: if the parametrisation has no name, the decoded images do not fit the metadata or
@@ -117,7 +119,8 @@ class DistilledSet:
             space=synthetic.space,
             decode=decoding_text(synthetic),
         )
-        batch = flat(synthetic.decode(params, 0))
+        batch = synthetic.decode(params, 0)
+        batch = flat(batch if labels is None else batch._replace(labels=jnp.asarray(labels)))
         arrays = {name: _single(x) for name, x in synthetic.stored(params).items()}
         distilled = cls(arrays, _single(batch.labels), metadata)
         first = distilled.images if synthetic.variants == 1 else distilled.images[:, 0]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from jdd.augment import ops as ops
 from jdd.augment.augmentation import Augmentation as Augmentation
+from jdd.augment.augmentation import batch_standardised as batch_standardised
 from jdd.augment.augmentation import cutmix_augmentation as cutmix_augmentation
 from jdd.augment.augmentation import dc_augmentation as dc_augmentation
 from jdd.augment.augmentation import dsa_augmentation as dsa_augmentation
 from jdd.augment.augmentation import dsa_or_none as dsa_or_none
 from jdd.augment.augmentation import idc_augmentation as idc_augmentation
 from jdd.augment.augmentation import no_augmentation as no_augmentation
-from jdd.augment.augmentation import standardised as standardised
 from jdd.augment.cutmix import Box as Box
 from jdd.augment.cutmix import cutmix as cutmix
 from jdd.augment.cutmix import cutmix_box as cutmix_box

@@ -124,42 +124,6 @@ def dsa_augmentation(strategy: str = STRATEGY) -> Augmentation:
 
 
 @register
-def standardised(base: Augmentation | None = None) -> Augmentation:
-    r"""Standardises every batch of training and test by all its pixels, before another augmentation (HaBa's code).
-
-    .. math:: x \leftarrow \frac{x - \operatorname{mean}(X)}{\operatorname{std}(X)}
-
-    Mean and standard deviation (of n - 1) are two numbers for the whole batch X. So a test accuracy depends
-    on the batches of the test. HaBa's code does so where it trains and tests networks, experts included, and
-    not where it matches: there is no siamese form.
-
-    Args:
-      base: what images go through after it; None for nothing.
-
-    Raises:
-      ValueError: if base is no augmentation.
-
-    Reference: the code of Liu et al., "Dataset Distillation via Factorization", NeurIPS 2022,
-    https://arxiv.org/abs/2210.16774.
-
-    >>> standardised(dsa_augmentation("crop"))
-    standardised(dsa_augmentation('crop'))
-    """
-    after = no_augmentation() if base is None else base
-    if not isinstance(after, Augmentation):
-        raise ValueError(f"base must be an Augmentation, got {base!r}")
-
-    def standardise(images: Array) -> Array:
-        return (images - images.mean()) / images.std(ddof=1)
-
-    def per_sample(key: Array, batch: Any) -> Any:
-        return after.per_sample(key, batch._replace(images=standardise(batch.images)))
-
-    name = "standardised" if after.is_none else f"standardised {after.name}"
-    return Augmentation(per_sample, None, name, after.strategy, after.mixes_labels, standardise)
-
-
-@register
 def dc_augmentation(strategy: str = DC_STRATEGY) -> Augmentation:
     """DC's augmentation for evaluation: one op per image (``jdd.augment.dc_augment``), without siamese form.
 
@@ -244,6 +208,49 @@ def cutmix_augmentation(
     mixing = f"cutmix {probability:g}"
     name = mixing if first.is_none else f"{first.name} + {mixing}"
     return Augmentation(per_sample, None, name, first.strategy, mixes_labels=True)
+
+
+@register
+def batch_standardised(base: Augmentation | None = None) -> Augmentation:
+    """Each batch minus its mean and divided by its standard deviation, before another augmentation.
+
+    Both are one number for the whole batch. So a network sees an image differently in another batch.
+
+    Args:
+      base: what images go through after that; None for nothing.
+
+    Raises:
+      ValueError: if base is no augmentation.
+
+    Reference: the code of Liu et al., "Dataset Distillation via Factorization", NeurIPS 2022
+    (https://arxiv.org/abs/2210.16774), where networks are trained and tested on such batches, and experts
+    too. The paper does not mention it.
+
+    >>> batch_standardised(dsa_augmentation()).name
+    'batch-standardised + dsa'
+    """
+    if base is not None and not isinstance(base, Augmentation):
+        raise ValueError(f"base must be an Augmentation, got {base!r}")
+    then = no_augmentation() if base is None else base
+    siamese = then.siamese
+    return Augmentation(
+        lambda key, batch: then.per_sample(key, batch._replace(images=standardised(batch.images))),
+        None if siamese is None else lambda key, images: siamese(key, standardised(images)),
+        "batch-standardised" if then.is_none else f"batch-standardised + {then.name}",
+        then.strategy,
+        then.mixes_labels,
+        of_tests=standardised,
+    )
+
+
+def standardised(images: Array) -> Array:
+    """A batch minus its mean, divided by its standard deviation (of n - 1): one number each.
+
+    >>> import jax.numpy as jnp
+    >>> standardised(jnp.array([[1.0], [2.0], [3.0]])).ravel().tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    return (images - images.mean()) / images.std(ddof=1)
 
 
 def dsa_or_none(strategy: str) -> Augmentation:

@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from jdd import artefact as artefact  # registers from_set
 from jdd import choice, nn
 from jdd.cli.errors import UsageError, naming
-from jdd.cli.options import Evaluate, NetworkOptions, PlanOptions, RecipeOptions
+from jdd.cli.options import Evaluate, NetworkOptions, PlanOptions
 from jdd.cli.parse import Distill, method_options
 from jdd.cli.places import expanded
+from jdd.cli.recipe_options import RecipeOptions, TrajectoryOptions
 from jdd.configuration import Configuration, DataChoice, EvaluationPlan
 from jdd.file_names import file_name
-from jdd.methods import CHOICES, PRESETS, Recipe
+from jdd.methods import PRESETS, Recipe, TrajectoryRecipe
 from jdd.methods.presets.constants import data_name
 from jdd.validation import one_of
 
@@ -30,7 +31,13 @@ SHORTCUTS: Mapping[str, tuple[str, str]] = {
     "real_batch": ("sampler", "n"),
     "net_epochs": ("motion", "epochs"),
 }
-_CHOICES = (*CHOICES, *SHORTCUTS)
+# Options that replace a number of the recipe.
+_NUMBERS = {
+    "networks": ("networks", "updates", "networks_per_update"),
+    "trajectories": ("expert_epochs", "iterations", "skip_above", "average"),
+}
+AnyRecipe = Recipe | TrajectoryRecipe
+AnyOptions = RecipeOptions | TrajectoryOptions
 NETWORK_OPTIONS = tuple(
     field.name for field in dataclasses.fields(NetworkOptions) if field.name != "model"
 )
@@ -46,9 +53,9 @@ def configuration(command: Distill) -> Configuration:
     """
     network = matched_network(command.network)
     own = inspect.signature(PRESETS[command.method].recipe).parameters
-    options = dataclasses.replace(
-        command.recipe, **{name: None for name in SHORTCUTS if name in own}
-    )
+    options = command.recipe
+    if isinstance(options, RecipeOptions):
+        options = dataclasses.replace(options, **{n: None for n in SHORTCUTS if n in own})
     recipe = edited(preset(command, network), options)
     _require_effect(recipe, command.recipe)
     with naming("--seed"):
@@ -64,7 +71,7 @@ def configuration(command: Distill) -> Configuration:
     return configuration
 
 
-def preset(command: Distill, network: nn.Network) -> Recipe:
+def preset(command: Distill, network: nn.Network) -> AnyRecipe:
     """The recipe of the method, with its own options.
 
     Raises:
@@ -87,23 +94,25 @@ def preset(command: Distill, network: nn.Network) -> Recipe:
         )
 
 
-def edited(recipe: Recipe, options: RecipeOptions) -> Recipe:
+def edited(recipe: AnyRecipe, options: AnyOptions) -> AnyRecipe:
     """A recipe with the choices and numbers of the command line in place of its own.
 
     Raises:
       UsageError: for a call that cannot be read, a choice of another kind, or a number out of range.
     """
-    for name, kind in CHOICES.items():
+    for name, kind in recipe.choices.items():
         text = getattr(options, name)
         if text is not None:
             with naming(flag(name)):
                 value = parsed(text, kind)
                 recipe = dataclasses.replace(recipe, **{name: value})
-    for name in ("networks", "updates", "networks_per_update"):
+    for name in _NUMBERS[recipe.family]:
         value = getattr(options, name)
         if value is not None:
             with naming(flag(name)):
                 recipe = dataclasses.replace(recipe, **{name: value})
+    if not isinstance(options, RecipeOptions):
+        return recipe
     if options.over_classes is not None:
         text = options.over_classes
         with naming("--over-classes"):
@@ -149,8 +158,10 @@ def factories_of(kind: type) -> list[str]:
     return [name for name, factory in choice.FACTORIES.items() if result(factory) is kind]
 
 
-def _require_effect(recipe: Recipe, options: RecipeOptions) -> None:
+def _require_effect(recipe: AnyRecipe, options: AnyOptions) -> None:
     """Refuses training of the network that was asked for, where no update of the set follows it."""
+    if not isinstance(recipe, Recipe):
+        return
     flags = [flag(n) for n in ("net_epochs", "motion") if getattr(options, n) not in (None, 0)]
     call = recipe.motion.expression
     if not flags or recipe.updates > 1 or call is None:
@@ -162,14 +173,14 @@ def _require_effect(recipe: Recipe, options: RecipeOptions) -> None:
         raise UsageError(f"{message} (option {flags[0]})")
 
 
-def plan(options: PlanOptions, recipe: Recipe, data: str) -> EvaluationPlan:
+def plan(options: PlanOptions, recipe: AnyRecipe, data: str) -> EvaluationPlan:
     """What is measured.
 
     Raises:
       UsageError: for a number that is out of range.
     """
     networks = options.eval_networks
-    every = -(-recipe.networks // 2) if options.eval_every is None else options.eval_every
+    every = -(-recipe.rounds // 2) if options.eval_every is None else options.eval_every
     with naming("--eval-networks"):
         base = EvaluationPlan(
             _EVAL_NETWORKS.get(data_name(data), 20) if networks is None else networks,
@@ -215,13 +226,16 @@ def data_flags(command: Distill) -> list[str]:
 
 def recipe_flags(command: Distill) -> list[str]:
     """The flags of the recipe."""
-    names = [field.name for field in dataclasses.fields(command.recipe)]
-    return [*choice_flags(command), "--ipc", *(flag(n) for n in names if n not in _CHOICES)]
+    flags = choice_flags(command)
+    others = (flag(field.name) for field in dataclasses.fields(command.recipe))
+    return [*flags, "--ipc", *(each for each in others if each not in flags)]
 
 
 def choice_flags(command: Distill) -> list[str]:
     """The flags of the choices of the recipe, and of what they are made of."""
-    return [flag(n) for n in (*_CHOICES, *method_options(PRESETS[command.method].recipe))]
+    preset = PRESETS[command.method]
+    shortcuts = SHORTCUTS if preset.family is Recipe else ()
+    return [flag(n) for n in (*preset.family.choices, *shortcuts, *method_options(preset))]
 
 
 def option_of(entry: str, command: Distill) -> str:
@@ -249,9 +263,10 @@ def option_of(entry: str, command: Distill) -> str:
             return flag(option)
     # The protocol follows from the strategy, where a method has one.
     last = "strategy" if field == "protocol" else argument.rpartition(".")[2]
-    if last in method_options(PRESETS[command.method].recipe):
+    preset = PRESETS[command.method]
+    if last in method_options(preset):
         return flag(last)
-    known = ["ipc", *(field.name for field in dataclasses.fields(RecipeOptions))]
+    known = ["ipc", *preset.family.choices, *_NUMBERS[preset.family.family], "over_classes"]
     return flag(field) if field in known else "METHOD"
 
 

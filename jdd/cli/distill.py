@@ -23,6 +23,7 @@ from jdd.cli.errors import UsageError, naming, naming_first, require, warnings_a
 from jdd.cli.options import Repeat, RunOptions
 from jdd.cli.parse import Distill
 from jdd.cli.places import expanded
+from jdd.cli.stores import store_for
 from jdd.runs.directory import check_folder, read_config
 from jdd.runs.errors import FolderError, OtherConfiguration, one_line
 from jdd.runs.experiment import ChoicesDoNotFit, Experiment, prepare, require_compilation
@@ -43,8 +44,11 @@ def distill(command: Distill, arguments: Sequence[str]) -> None:
     folder = run_folder(chosen, options.out)
     with _naming_folder(options.resume):
         check_folder(folder, resume=options.resume)
+    folder_of_experts = getattr(command.recipe, "experts", None)
+    with naming("--experts"):
+        store = store_for(chosen, folder_of_experts, data_dir=command.data.data_dir)
     with _naming_prepared(command), warnings_as_lines():
-        experiment = prepare(chosen, data_dir=command.data.data_dir)
+        experiment = prepare(chosen, data_dir=command.data.data_dir, experts=store)
     _run(experiment, folder, options, arguments, lambda entry: option_of(entry, command))
 
 
@@ -67,8 +71,10 @@ def repeat(command: Repeat, arguments: Sequence[str]) -> None:
     folder = run_folder(chosen, command.out)
     with _naming_folder(command.resume):
         check_folder(folder, resume=command.resume)
-    with naming("--data", "--data-dir", usual=["--config"]), warnings_as_lines():
-        experiment = prepare(chosen, data_dir=command.data_dir)
+    with naming("--experts"):
+        store = store_for(chosen, command.experts, data_dir=command.data_dir)
+    with naming("--data", "--data-dir", "--experts", usual=["--config"]), warnings_as_lines():
+        experiment = prepare(chosen, data_dir=command.data_dir, experts=store)
     _run(experiment, folder, command, arguments, lambda entry: "--config")
 
 
@@ -94,7 +100,7 @@ def _run(
     report.scores(out, result.scores)
     if result.schedule:
         words = (f"{name.replace('_', ' ')} {x:,.4g}" for name, x in result.schedule.items())
-        report.facts(out, {"networks": ", ".join(words)})
+        report.facts(out, {experiment.configuration.recipe.length: ", ".join(words)})
     if not result.was_complete:
         files = "set.safetensors, grid.png, curve.png, result.json, ..."
         out.print(f"Everything is in {result.path} ({files})", soft_wrap=True, markup=False)

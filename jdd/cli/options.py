@@ -48,78 +48,6 @@ def choice(text: str) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class RecipeOptions:
-    """Choices that replace the method's, each written as a call: NAME or "NAME(ARGUMENT, NAME=VALUE)".
-    `jdd methods` lists the names."""
-
-    synthetic: Annotated[
-        str | None, TEXT, choice("What is learned, and how it becomes images.")
-    ] = None
-    initial: Annotated[
-        str | None,
-        TEXT,
-        choice(
-            "Where it starts: from_real, from_noise, from_herding, from_k_centre, from_set('FILE')."
-        ),
-    ] = None
-    sampler: Annotated[str | None, TEXT, choice("Which real images are matched: uniform(256).")] = (
-        None
-    )
-    augment: Annotated[
-        str | None,
-        TEXT,
-        choice("What both sides go through: no_augmentation, dsa_augmentation('color_crop')."),
-    ] = None
-    objective: Annotated[
-        str | None, TEXT, choice("What must agree: class_gradients, class_embeddings.")
-    ] = None
-    motion: Annotated[
-        str | None,
-        TEXT,
-        choice("How the network moves between updates: never, on_synthetic(10), on_real(1000)."),
-    ] = None
-    optimizer: Annotated[
-        str | None, TEXT, choice("Moves the synthetic set: sgd(0.1, momentum=0.5), adam(0.01).")
-    ] = None
-    norm_policy: Annotated[
-        str | None,
-        TEXT,
-        choice("BatchNorm while matching: frozen_statistics(16), batch_statistics."),
-    ] = None
-    decay: Annotated[str | None, TEXT, choice("Of the optimiser's steps: halved_after.")] = None
-    networks: Annotated[
-        int | None, WHOLE, option("K", "Fresh random networks.", "the method's; on digits fewer")
-    ] = None
-    updates: Annotated[
-        int | None,
-        WHOLE,
-        option("T", "Updates of the synthetic set on each network.", "the method's for this IPC"),
-    ] = None
-    networks_per_update: Annotated[
-        int | None, WHOLE, option("K", "Networks that a loss is averaged over.", "1")
-    ] = None
-    over_classes: Annotated[
-        str | None,
-        TEXT,
-        option("HOW", "Classes one by one (map), at once (vmap), or k at a time (k).", "map"),
-    ] = None
-    learning_rate: Annotated[
-        float | None, NUMBER, option("RATE", "Of the optimiser.", "the method's")
-    ] = None
-    momentum: Annotated[
-        float | None, NUMBER, option("SHARE", "Of the optimiser.", "the method's")
-    ] = None
-    real_batch: Annotated[
-        int | None, WHOLE, option("N", "Real images per class and update, of the sampler.", "256")
-    ] = None
-    net_epochs: Annotated[
-        int | None,
-        WHOLE,
-        option("EPOCHS", "Of the network between updates, of the motion.", "the method's"),
-    ] = None
-
-
-@dataclasses.dataclass(frozen=True)
 class DataOptions:
     """What is distilled."""
 
@@ -196,7 +124,9 @@ class PlanOptions:
         int | None,
         WHOLE,
         option(
-            "K", "Networks of the run between two evaluations; 0: only at the end.", "half of them"
+            "K",
+            "Networks (with trajectories: iterations) of the run between two evaluations; 0: only at the end.",
+            "half of them",
         ),
     ] = None
     eval_epochs: Annotated[
@@ -240,6 +170,11 @@ class Repeat:
     ] = None
     data_dir: Annotated[
         Path | None, PATH, option("PATH", "Where the published sets are.", "$JDD_DATA_DIR")
+    ] = None
+    experts: Annotated[
+        Path | None,
+        PATH,
+        option("FOLDER", "Where its experts are now, if it matches any.", "as it was"),
     ] = None
     seed: Annotated[int | None, WHOLE, option("INT", "Another seed.", "that of the run")] = None
     out: Annotated[

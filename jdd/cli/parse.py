@@ -14,7 +14,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
-from jdd.cli import options
+from jdd.cli import options, recipe_options
 from jdd.cli.errors import UsageError
 from jdd.validation import one_of
 
@@ -44,11 +44,11 @@ Compiled programs are kept in the user's cache folder; JAX_COMPILATION_CACHE_DIR
 JDD_IMPORT names Python modules to import first, separated by commas: your own methods and choices.
 """
 
-# Arguments of a preset that are options of every method.
-_SHARED = (
-    *("ipc", "data", "architecture"),
-    *(field.name for field in dataclasses.fields(options.RecipeOptions)),
-)
+# By family of recipes.
+_RECIPE_OPTIONS = {
+    "networks": recipe_options.RecipeOptions,
+    "trajectories": recipe_options.TrajectoryOptions,
+}
 _METAVARS = {"int": "N", "float": "X", "str": "TEXT"}
 _READ_BY: dict[Any, Any] = {
     **dict.fromkeys((int, int | None), options.WHOLE),
@@ -66,14 +66,15 @@ class Distill(NamedTuple):
       method: name of the preset.
       ipc: stored images per class.
       method_options: options of this method alone, by argument of the preset.
-      recipe, data, network, plan, run: as the records of ``cli.options``.
+      recipe: as the records of ``cli.recipe_options``.
+      data, network, plan, run: as the records of ``cli.options``.
       given: the flags that were written.
     """
 
     method: str
     ipc: int
     method_options: dict[str, Any]
-    recipe: options.RecipeOptions
+    recipe: recipe_options.RecipeOptions | recipe_options.TrajectoryOptions
     data: options.DataOptions
     network: options.NetworkOptions
     plan: options.PlanOptions
@@ -133,7 +134,7 @@ def _parse_distill(arguments: Sequence[str]) -> Any:
         preset = PRESETS[one_of("method", method, PRESETS)]
     except ValueError as error:
         raise UsageError(str(error)) from None
-    record = _read(_distill_record(preset.recipe), f"distill {method}", rest)
+    record = _read(_distill_record(preset), f"distill {method}", rest)
     if record is None:
         return None
     words = [word.split("=")[0].replace("_", "-") for word in rest if word.startswith("--")]
@@ -151,21 +152,24 @@ def _parse_distill(arguments: Sequence[str]) -> Any:
     )
 
 
-def method_options(recipe: Any) -> dict[str, inspect.Parameter]:
+def method_options(preset: Any) -> dict[str, inspect.Parameter]:
     """The keyword arguments of a preset that are options of this method alone."""
-    parameters = inspect.signature(recipe).parameters
-    return {name: p for name, p in parameters.items() if name not in _SHARED}
+    shared = [field.name for field in dataclasses.fields(_RECIPE_OPTIONS[preset.family.family])]
+    shared += ["ipc", "data", "architecture"]
+    parameters = inspect.signature(preset.recipe).parameters
+    return {name: p for name, p in parameters.items() if name not in shared}
 
 
-def _distill_record(recipe: Any) -> type:
-    """The options of a method: those of all methods, and the keyword arguments of its preset."""
+def _distill_record(preset: Any) -> type:
+    """The options of a method: those of all methods of its family, and the keyword arguments of its preset."""
     from docstring_parser import parse as parse_docstring
 
+    recipe = preset.recipe
     doc = parse_docstring(inspect.getdoc(recipe) or "")
     helps = {p.arg_name: " ".join((p.description or "").split()) for p in doc.params}
     types = typing.get_type_hints(recipe)
     fields = []
-    for name, parameter in method_options(recipe).items():
+    for name, parameter in method_options(preset).items():
         kind, text = types.get(name, str), helps.get(name, "")
         first = _first_type(kind)
         metavar = _METAVARS.get(getattr(first, "__name__", ""))
@@ -180,7 +184,7 @@ def _distill_record(recipe: Any) -> type:
     own.__doc__ = "Options of this method."
     groups = {
         "method": own,
-        "recipe": options.RecipeOptions,
+        "recipe": _RECIPE_OPTIONS[preset.family.family],
         "data": options.DataOptions,
         "network": options.NetworkOptions,
         "plan": options.PlanOptions,

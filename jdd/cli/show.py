@@ -54,7 +54,7 @@ def methods() -> None:
     """Lists methods with their choices, all choices, protocols, and networks with their pools."""
     from jdd.choice import FACTORIES
     from jdd.evaluate import PROTOCOLS
-    from jdd.methods import CHOICES, PRESETS
+    from jdd.methods import CHOICES, PRESETS, TRAJECTORY_CHOICES
     from jdd.nn import NETWORKS, POOLS
 
     out = report.console()
@@ -65,13 +65,13 @@ def methods() -> None:
     for name, preset in PRESETS.items():
         out.print(f"[bold]{name}[/bold]  {preset.title} ({preset.paper})", soft_wrap=True)
         recipe = preset.recipe(1, data="cifar10")
-        for field in CHOICES:
+        for field in recipe.choices:
             if (value := getattr(recipe, field)) is not None:
                 line(f"  {field:<12}{value}")
-        line(f"  {'length':<12}{recipe.networks} networks x {recipe.updates} updates at IPC 1")
+        line(f"  {'length':<12}{recipe.length_in_words} at IPC 1")
     line("\nChoices (jdd distill METHOD --OPTION CALL)")
     others = list(FACTORIES)
-    for field, kind in CHOICES.items():
+    for field, kind in (CHOICES | TRAJECTORY_CHOICES).items():
         names = factories_of(kind)
         others = [name for name in others if name not in names]
         line(f"  {flag(field):<16}{', '.join(names)}")

@@ -24,3 +24,12 @@ from jdd.data.table import ClassTable as ClassTable
 from jdd.data.table import class_table as class_table
 from jdd.data.table import draw_indices as draw_indices
 from jdd.data.table import take as take
+from jdd.data.trajectories import Trajectories as Trajectories
+from jdd.data.whitening import Normalisation as Normalisation
+from jdd.data.whitening import Whitening as Whitening
+from jdd.data.whitening import fit_zca as fit_zca
+from jdd.data.whitening import per_channel as per_channel
+from jdd.data.whitening import unwhiten as unwhiten
+from jdd.data.whitening import whiten as whiten
+from jdd.data.whitening import whitened_table as whitened_table
+from jdd.data.whitening import zca as zca

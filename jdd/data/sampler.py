@@ -12,6 +12,7 @@ from jax import Array
 from jdd.choice import Choice, register
 from jdd.data.batch import Draw
 from jdd.data.table import ClassTable, draw_indices
+from jdd.data.trajectories import Trajectories
 from jdd.network_output import Output
 from jdd.validation import at_least
 
@@ -81,7 +82,7 @@ class Data(NamedTuple):
     """
 
     table: ClassTable
-    experts: Any = None
+    experts: Trajectories | None = None
 
 
 def check_draw(draw: Draw, table: ClassTable) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jdd.data.normalisation import check_statistics
 from jdd.data.split import Split
 from jdd.data.table import ClassTable, class_table
+from jdd.data.whitening import Whitening, whitened_table
 from jdd.validation import did_you_mean
 
 
@@ -106,8 +107,15 @@ class Dataset:
         """Counts the train images of each class, int64 [num_classes]."""
         return np.bincount(self.train.labels, minlength=self.num_classes)
 
-    def tables(self) -> tuple[ClassTable, ClassTable]:
+    def tables(self, whitening: Whitening | None = None) -> tuple[ClassTable, ClassTable]:
         """Puts the train and the test images on the device, sorted by class.
+
+        Args:
+          whitening: fitted to the train images; both splits then become whitened floats. None for
+            bytes, which are normalised per channel when they are drawn.
+
+        Raises:
+          ValueError: if the whitening is of images of another size.
 
         Example:
           >>> split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([1, 0], np.int32))
@@ -118,6 +126,8 @@ class Dataset:
         """
         train, test = (
             class_table(split, self.num_classes, self.mean, self.std)
+            if whitening is None
+            else whitened_table(split, self.num_classes, whitening)
             for split in (self.train, self.test)
         )
         return train, test

@@ -27,7 +27,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
       accuracies: ``[num_networks]``, fractions, of the last epoch.
-      protocol: the protocol that produced them.
+      protocol: the protocol that produced them, with the learning rate that was used.
       model: the name of the network.
       checkpoints: ``[num_networks, checkpoints]``, fractions, at evenly spaced epochs up to the last;
         None where only the last epoch was tested.
@@ -139,6 +139,8 @@ def evaluate(
         if report is not None:
             report(min(len(accuracies), num_networks), num_networks)
     tested = np.asarray(accuracies[:num_networks], np.float64)
+    if learning_rate is not None:
+        protocol = dataclasses.replace(protocol, learning_rate=float(rate))
     if checkpoints == 1:
         return Evaluation(tested, protocol, model.name)
     return Evaluation(tested[:, -1], protocol, model.name, tested)

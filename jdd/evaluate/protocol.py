@@ -13,6 +13,7 @@ from jdd.augment import (
     STRATEGY,
     STRATEGY_NO_FLIP,
     Augmentation,
+    batch_standardised,
     cutmix_augmentation,
     dc_augmentation,
     dsa_augmentation,
@@ -20,7 +21,6 @@ from jdd.augment import (
     idc_augmentation,
     no_augmentation,
     parse_strategy,
-    standardised,
 )
 from jdd.choice import from_json
 from jdd.nn import Network
@@ -297,8 +297,10 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         EvaluationProtocol("cafe", 600, batch_norm=_DC_BATCH_NORM),
         EvaluationProtocol("dsa", 1000, dsa_augmentation(STRATEGY)),
         EvaluationProtocol("dsa-no-flip", 1000, dsa_augmentation(STRATEGY_NO_FLIP)),
-        EvaluationProtocol("haba", 1000, standardised(dsa_augmentation(STRATEGY))),
-        EvaluationProtocol("haba-no-flip", 1000, standardised(dsa_augmentation(STRATEGY_NO_FLIP))),
+        EvaluationProtocol("haba", 1000, batch_standardised(dsa_augmentation(STRATEGY))),
+        EvaluationProtocol(
+            "haba-no-flip", 1000, batch_standardised(dsa_augmentation(STRATEGY_NO_FLIP))
+        ),
         _idc(
             "idc", cutmix_augmentation(0.5, base=idc_augmentation("color_crop_flip_scale_rotate"))
         ),
@@ -340,7 +342,7 @@ def dsa_protocol(strategy: str) -> EvaluationProtocol:
 
 
 def haba_protocol(strategy: str) -> EvaluationProtocol:
-    """HaBa's protocol: DSA's, where batches of training and of test are standardised (``augment.standardised``).
+    """HaBa's protocol: DSA's, where batches of training and of test are standardised (``augment.batch_standardised``).
 
     Raises:
       ValueError: if the strategy names an unknown op.
@@ -348,7 +350,7 @@ def haba_protocol(strategy: str) -> EvaluationProtocol:
     >>> haba_protocol("color_crop_cutout_scale_rotate").name, haba_protocol("crop").name
     ('haba-no-flip', 'haba, crop')
     """
-    augment = standardised(dsa_or_none(strategy))
+    augment = batch_standardised(dsa_or_none(strategy))
     for name in ("haba", "haba-no-flip"):
         if PROTOCOLS[name].augment == augment:
             return PROTOCOLS[name]

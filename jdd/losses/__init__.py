@@ -12,6 +12,7 @@ from jdd.losses.distance import flat_cosine as flat_cosine
 from jdd.losses.distance import layerwise_cosine as layerwise_cosine
 from jdd.losses.distance import mean_absolute_error as mean_absolute_error
 from jdd.losses.distance import squared_error as squared_error
+from jdd.losses.distance import trajectory_distance as trajectory_distance
 from jdd.losses.embedding import mean_embedding as mean_embedding
 from jdd.losses.feature import discrimination as discrimination
 from jdd.losses.feature import feature_alignment as feature_alignment

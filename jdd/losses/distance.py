@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 PyTree = Any
 
@@ -158,6 +158,35 @@ def mean_absolute_error(syn: PyTree, real: PyTree) -> Array:
         return jnp.sum(difference.reshape(-1, units).mean(0))
 
     return _sum_over_leaves(leaf_distance, syn, real)
+
+
+def trajectory_distance(student: PyTree, target: PyTree, start: PyTree) -> Array:
+    r"""How far a student is from its target, in units of how far the target is from the start (MTT).
+
+    .. math:: \frac{\|\theta - \theta^*\|^2}{\|\theta_0 - \theta^*\|^2}
+
+    A student that did not move has the distance 1. The denominator carries no gradient.
+
+    Args:
+      student: pytree of parameters, :math:`\theta`.
+      target: those that it should have, :math:`\theta^*`; same structure and shapes.
+      start: those that it started from, :math:`\theta_0`; other than the target.
+
+    Returns:
+      A scalar, at least 0; not finite where start and target are equal.
+
+    Raises:
+      ValueError: if the pytrees differ in structure or shapes.
+
+    Reference: Cazenavette et al., "Dataset Distillation by Matching Training Trajectories", CVPR 2022,
+    https://arxiv.org/abs/2203.11932.
+
+    >>> import jax.numpy as jnp
+    >>> start, target = {"w": jnp.zeros(2)}, {"w": jnp.full(2, 2.0)}
+    >>> print(trajectory_distance({"w": jnp.ones(2)}, target, start))
+    0.25
+    """
+    return squared_error(student, target) / lax.stop_gradient(squared_error(start, target))
 
 
 def _sum_over_leaves(function: Any, syn: PyTree, real: PyTree) -> Array:

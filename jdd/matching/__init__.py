@@ -46,3 +46,15 @@ from jdd.matching.per_class import per_class as per_class
 from jdd.matching.siamese import siamese as siamese
 from jdd.matching.subsets import convolutions_only as convolutions_only
 from jdd.matching.subsets import synthetic_at_most as synthetic_at_most
+from jdd.matching.trajectories import Segment as Segment
+from jdd.matching.trajectories import SyntheticSet as SyntheticSet
+from jdd.matching.trajectories import Unrolled as Unrolled
+from jdd.matching.trajectories import deep_layers as deep_layers
+from jdd.matching.trajectories import trajectory_distance as trajectory_distance
+from jdd.matching.trajectories import unroll as unroll
+from jdd.matching.unrolling import StudentInputs as StudentInputs
+from jdd.matching.unrolling import Unrolling as Unrolling
+from jdd.matching.unrolling import direct as direct
+from jdd.matching.unrolling import frozen as frozen
+from jdd.matching.unrolling import remat as remat
+from jdd.matching.unrolling import student_inputs as student_inputs

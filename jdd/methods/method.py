@@ -13,6 +13,7 @@ from jax import Array
 from jdd.data import Batch, Data
 from jdd.methods.motion import Net
 from jdd.methods.recipe import Recipe
+from jdd.methods.trajectory_recipe import TrajectoryRecipe
 from jdd.nn import Model
 from jdd.synthetic import Statistics
 
@@ -55,6 +56,59 @@ class State:
     updates: Array
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        *("synthetic", "optimizer", "objective", "labels", "average", "statistics"),
+        *("loss", "key", "step", "updates"),
+    ],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class TrajectoryState:
+    """Everything a run is that matches trajectories.
+
+    Attributes:
+      synthetic: everything that is learned, by group: the groups of the parametrisation, ``step_size``, and
+        ``labels`` where they are learned.
+      optimizer: state of the optimiser that moves them.
+      objective: state of the objective's stages.
+      labels: logits of soft labels that are not learned; else ().
+      average: moving average of the parametrisation's parameters; () for none.
+      statistics: mean and std of the real set, so that decoding needs no table.
+      loss: of the last iteration.
+      key: typed PRNG key of the run, never changed: every iteration folds its number into it.
+      step: int32, iterations done.
+      updates: int32, those of them that were not skipped.
+    """
+
+    synthetic: dict[str, Any]
+    optimizer: Any
+    objective: Any
+    labels: Any
+    average: Any
+    statistics: Statistics
+    loss: Array
+    key: Array
+    step: Array
+    updates: Array
+
+
+class Learned(NamedTuple):
+    """What a run leaves: all that its set is made of.
+
+    Attributes:
+      params: of the parametrisation.
+      labels: probabilities ``[C, n, K]`` in place of hard labels; None where labels are those of the
+        parametrisation.
+      learning_rate: that was learned with the set; not finite where it is not positive. None where none was.
+    """
+
+    params: Any
+    labels: Array | None = None
+    learning_rate: Array | None = None
+
+
 class Metrics(NamedTuple):
     """What a step reports.
 
@@ -72,16 +126,19 @@ class Method(NamedTuple):
     Attributes:
       recipe: the choices.
       model: the network that is matched on.
-      init: ``init(key, data) -> state``.
-      step: ``step(state, data) -> (state, metrics)``; `Recipe.total_steps` of them are a whole run.
+      init: ``init(key, data) -> state``, a `State` or a `TrajectoryState`.
+      step: ``step(state, data) -> (state, metrics)``; ``recipe.total_steps`` of them are a whole run.
       decode: ``decode(state) -> Batch``, class-stacked and normalised: images ``[C, n, V, H, W, ch]``
         with V variants of each, labels ``[C, n]`` or probabilities ``[C, n, K]``.
-      summary: ``summary(state) -> {name: number}`` of how long networks lasted; empty where that is fixed.
+      summary: ``summary(state) -> {name: number}`` of how long networks lasted, or how many iterations were
+        skipped; empty where that is fixed.
+      learned: ``learned(state)``, what the set of a run is made of.
     """
 
-    recipe: Recipe
+    recipe: Recipe | TrajectoryRecipe
     model: Model
-    init: Callable[[Array, Data], State]
-    step: Callable[[State, Data], tuple[State, Metrics]]
-    decode: Callable[[State], Batch]
-    summary: Callable[[State], dict[str, float]]
+    init: Callable[[Array, Data], Any]
+    step: Callable[[Any, Data], tuple[Any, Metrics]]
+    decode: Callable[[Any], Batch]
+    summary: Callable[[Any], dict[str, float]]
+    learned: Callable[[Any], Learned]

@@ -16,23 +16,17 @@ from jdd.data import ClassTable, Data, View
 from jdd.data.sampler import check_draw
 from jdd.matching import RESERVED_FOLD, Context, Pair, Task, Views, bound, over_networks
 from jdd.matching.base import is_scalar
+from jdd.methods.beginning import checked_table, decoded_shape, first_params, statistics_of
 from jdd.methods.descent import descend
-from jdd.methods.method import Method, Metrics, State
+from jdd.methods.method import Learned, Method, Metrics, State
 from jdd.methods.motion import Net, Round
 from jdd.methods.recipe import Recipe
 from jdd.nn import Model, stacked
-from jdd.synthetic import (
-    Statistics,
-    all_variants,
-    flat,
-    into_space,
-    one_variant,
-    seen_variant,
-)
+from jdd.synthetic import all_variants, flat, one_variant, seen_variant
 
 
-def build(recipe: Recipe, model: Model) -> Method:
-    """A recipe on a network, as pure ``init`` and ``step``.
+def network_method(recipe: Recipe, model: Model) -> Method:
+    """A recipe of networks on one architecture, as pure ``init`` and ``step``.
 
     All randomness is the run's key folded with the step. A network has ``recipe.updates`` steps, each an
     update of the synthetic set followed by the motion of the network (none after the last update,
@@ -55,7 +49,7 @@ def build(recipe: Recipe, model: Model) -> Method:
 
     >>> import jdd
     >>> from jdd import nn
-    >>> method = build(jdd.dm(ipc=2, data="digits"), nn.convnet(10, (8, 8, 1)))
+    >>> method = network_method(jdd.dm(ipc=2, data="digits"), nn.convnet(10, (8, 8, 1)))
     >>> method.recipe.total_steps
     200
     """
@@ -82,25 +76,19 @@ def build(recipe: Recipe, model: Model) -> Method:
         functools.partial(_step, running, model),
         lambda state: all_variants(recipe.synthetic, state.synthetic, state.statistics),
         functools.partial(_summary, recipe),
+        lambda state: Learned(state.synthetic),
     )
 
 
 def _init(recipe: Recipe, model: Model, single: Model, key: Array, data: Data) -> State:
     """The first state; ``single`` is the network of which ``model`` stacks several, or the same."""
-    table = _checked_table(single, data)
+    table = checked_table(single, data)
     initial_key, network_key, objective_key, run_key = jax.random.split(key, 4)
     synthetic = recipe.synthetic
-    # Copies: the state is donated to each dispatch, the table is not.
-    statistics = Statistics(jnp.array(table.mean), jnp.array(table.std))
+    statistics = statistics_of(table)
     images = recipe.initial.images(initial_key, table, single, recipe.ipc * synthetic.tiles)
-    images = into_space(synthetic.space, images, statistics)
-    params = synthetic.init(jax.random.fold_in(initial_key, RESERVED_FOLD), images)
-    shape = jax.eval_shape(lambda params: synthetic.decode(params, 0).images, params).shape
-    if shape[:1] + shape[2:] != (table.num_classes, *table.images.shape[1:]):
-        raise ValueError(
-            f"{synthetic} decodes to images {list(shape)}, but the real set has {table.num_classes} "
-            f"classes of images {list(table.images.shape[1:])}"
-        )
+    params = first_params(initial_key, synthetic, images, table, statistics)
+    shape = decoded_shape(synthetic, params)
     recipe.motion.check(model, table, recipe.networks, recipe.updates, shape[1])
     return State(
         synthetic=params,
@@ -234,19 +222,3 @@ def _summary(recipe: Recipe, state: State) -> dict[str, float]:
     if recipe.motion.summary is None:
         return {}
     return recipe.motion.summary(state.network.record, int(state.step) // recipe.updates)
-
-
-def _checked_table(model: Model, data: Data) -> ClassTable:
-    """The table, which must have the classes and images of the network, and images of every class."""
-    if not isinstance(data, Data):
-        raise ValueError(f"data must be a jdd.data.Data(table), got {type(data).__name__}")
-    table = data.table
-    shape = table.images.shape[1:]
-    if (table.num_classes, shape) != (model.num_classes, model.image_shape):
-        raise ValueError(
-            f"{model.name} is for {model.num_classes} classes of images {model.image_shape}, "
-            f"the real set has {table.num_classes} classes of images {shape}"
-        )
-    if table.smallest < 1:
-        raise ValueError("every class needs real images, but a class of the table has none")
-    return table

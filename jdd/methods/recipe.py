@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
-from typing import Any, Literal
-
-import optax
+from typing import ClassVar, Literal
 
 from jdd.augment import Augmentation, no_augmentation
-from jdd.choice import Choice, from_json
+from jdd.choice import Choice
 from jdd.data import Sampler, uniform
 from jdd.evaluate import EvaluationProtocol
 from jdd.matching import Stage
 from jdd.methods.motion import Motion, never
 from jdd.methods.norm_policy import NormPolicy, frozen_statistics
 from jdd.methods.optimizers import Decay, Optimizer
+from jdd.methods.recipe_record import RecipeRecord
 from jdd.streaming import Over, check_over
 from jdd.synthetic import Initial, Parametrisation, from_real, pixels
-from jdd.validation import at_least, one_of
-
-VERSION = 1
-"""Of `Recipe.to_json`."""
 
 Pool = Literal["S", "SS"]
 
+CHOICES: dict[str, type[Choice]] = {
+    "synthetic": Parametrisation,
+    "initial": Initial,
+    "sampler": Sampler,
+    "augment": Augmentation,
+    "objective": Stage,
+    "motion": Motion,
+    "optimizer": Optimizer,
+    "norm_policy": NormPolicy,
+    "decay": Decay,
+}
+"""The fields of a recipe that are choices, each with its kind."""
+
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class Recipe(RecipeRecord):
     """Matching synthetic with real images on a sequence of fresh networks: every choice of a method.
 
     For each of `networks` networks, `updates` times: draw real images (`sampler`), augment both sides
@@ -66,6 +73,12 @@ class Recipe:
     (True, 1000, 10)
     """
 
+    family: ClassVar[str] = "networks"
+    choices: ClassVar[Mapping[str, type[Choice]]] = CHOICES
+    optional: ClassVar[tuple[str, ...]] = ("decay",)
+    counts: ClassVar[tuple[str, ...]] = ("ipc", "networks", "updates", "networks_per_update")
+    length: ClassVar[str] = "networks"
+
     name: str
     ipc: int
     objective: Stage
@@ -85,26 +98,11 @@ class Recipe:
     over_classes: Over = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.optimizer, optax.GradientTransformation):
-            object.__setattr__(self, "optimizer", Optimizer(self.optimizer))
-        for name, kind in CHOICES.items():
-            value = getattr(self, name)
-            if not isinstance(value, kind) and not (name == "decay" and value is None):
-                raise ValueError(
-                    f"{name} must be of kind {kind.__name__}, got {value!r} ({type(value).__name__})"
-                )
-        if not isinstance(self.protocol, EvaluationProtocol):
-            raise ValueError(f"protocol must be an EvaluationProtocol, got {self.protocol!r}")
-        if not isinstance(self.name, str):
-            raise ValueError(f"name must be a text, got {self.name!r}")
-        for name in ("ipc", "networks", "updates", "networks_per_update"):
-            # As Python's int, for JSON.
-            object.__setattr__(self, name, at_least(name, getattr(self, name), 1))
+        self.check_fields()
         if self.networks * self.updates >= 2**31:
             raise ValueError(
                 f"networks times updates must be below {2**31}, got {self.networks} x {self.updates}"
             )
-        one_of("pool", self.pool, ("S", "SS"))
         check_over("over_classes", self.over_classes)
 
     @property
@@ -112,81 +110,33 @@ class Recipe:
         """Steps of the whole run, each an update (or none, after queries replaced a network early)."""
         return self.networks * self.updates
 
-    def __str__(self) -> str:
-        width = max(len(field.name) for field in dataclasses.fields(self))
-        lines = []
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                text = value.describe() if isinstance(value, Choice | EvaluationProtocol) else value
-                lines.append(f"{field.name:<{width}}  {text}")
-        return "\n".join(lines)
+    @property
+    def length_in_words(self) -> str:
+        """The length of a run."""
+        return f"{self.networks} networks x {self.updates} updates"
 
-    def to_json(self) -> str:
-        """The whole recipe as JSON text.
+    @property
+    def steps_per_round(self) -> int:
+        """Steps of the loop on each network."""
+        return self.updates
 
-        Raises:
-          ValueError: naming a choice that no registered factory made (``jdd.register``).
-        """
-        return json.dumps(self.record(), indent=2)
+    @property
+    def unit(self) -> str:
+        """What a step is called: an update of the set, where every step is one."""
+        return "update" if self.motion.is_done is None else "step"
 
-    def record(self) -> dict[str, Any]:
-        """The whole recipe as a JSON object; see `to_json`."""
-        entries: dict[str, Any] = {"version": VERSION}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            try:
-                is_plain = not isinstance(value, Choice | EvaluationProtocol)
-                entries[field.name] = value if is_plain else value.to_json()
-            except ValueError as error:
-                raise ValueError(f"the recipe cannot be saved: {field.name}: {error}") from None
-        return entries
+    @property
+    def is_extensible(self) -> bool:
+        """Whether a longer run begins as a shorter one: its steps do not depend on its length."""
+        return self.decay is None and self.motion.is_done is None
 
-    @classmethod
-    def from_json(cls, content: str | Mapping[str, Any]) -> Recipe:
-        """The recipe that `to_json` (text) or `record` (an object) wrote.
-
-        Raises:
-          ValueError: naming the entry that is missing, unknown or cannot be.
-        """
-        if isinstance(content, str):
-            try:
-                content = json.loads(content)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"the recipe is not JSON: {error}") from None
-        if not isinstance(content, Mapping) or content.get("version") != VERSION:
-            version = content.get("version") if isinstance(content, Mapping) else content
-            raise ValueError(
-                f"the recipe has version {version!r}, this jdd reads version {VERSION}"
-            )
-        entries = {name: value for name, value in content.items() if name != "version"}
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        for name in entries:
-            one_of("entry of a recipe", name, fields)
-        for name, field in fields.items():
-            if name not in entries and field.default is dataclasses.MISSING:
-                raise ValueError(f"the recipe has no entry {name}")
-        values = {}
-        for name, value in entries.items():
-            try:
-                is_protocol = name == "protocol"
-                values[name] = (
-                    EvaluationProtocol.from_json(value) if is_protocol else from_json(value)
-                )
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return cls(**values)
-
-
-CHOICES: dict[str, type[Choice]] = {
-    "synthetic": Parametrisation,
-    "initial": Initial,
-    "sampler": Sampler,
-    "augment": Augmentation,
-    "objective": Stage,
-    "motion": Motion,
-    "optimizer": Optimizer,
-    "norm_policy": NormPolicy,
-    "decay": Decay,
-}
-"""The fields of a recipe that are choices, each with its kind."""
+    def facts(self, network: str) -> dict[str, str]:
+        """The choices in words, for the head of a run on that network."""
+        at_most = "" if self.motion.is_done is None else "at most "
+        return {
+            "method": f"{self.name}, {self.ipc} stored per class, {self.synthetic!r} {self.initial!r}, "
+            f"{self.augment!r}",
+            "objective": f"{self.objective!r}, {self.sampler!r}",
+            "network": f"{network}, {self.motion!r}",
+            "loops": f"{self.networks} networks x {at_most}{self.updates} updates of the set",
+        }

@@ -14,6 +14,7 @@ from jdd.artefact.decoding import unknown_choices
 from jdd.atomic_write import append_line, is_leftover, write_atomically
 from jdd.checkpoint import Checkpoints
 from jdd.configuration import Configuration
+from jdd.differences import differences, of_data, shown
 from jdd.runs.errors import FolderError, OtherConfiguration, one_line
 from jdd.runs.lock import LOCK, hold
 from jdd.runs.machine import device
@@ -31,7 +32,7 @@ class RunDirectory:
     Attributes:
       path: the folder.
       config: the content of ``config.json``.
-      is_extension: whether this is a run with more networks than its ``config.json`` states; see `extend`.
+      is_extension: whether this is a longer run than its ``config.json`` states; see `extend`.
       checkpoints: of the whole state, in ``checkpoints/``.
     """
 
@@ -90,7 +91,7 @@ class RunDirectory:
                 raise
 
     def is_complete(self) -> bool:
-        """Whether the run was finished, with all its networks."""
+        """Whether the run was finished, with its whole length."""
         return (self.path / RESULT).exists() and not self.is_extension
 
     def extend(self) -> None:
@@ -209,20 +210,22 @@ def read_config(path: Path) -> tuple[dict[str, Any], Configuration]:
 
 
 def is_longer(before: Configuration, now: Configuration) -> bool:
-    """Whether one configuration continues another with more networks, and differs in nothing else.
+    """Whether one configuration continues another with more networks or iterations, and differs in nothing else.
 
-    The evaluations on the way may differ. A recipe whose steps depend on the number of networks (a decay,
+    The evaluations on the way may differ. A recipe whose steps depend on the length of a run (a decay,
     queries, a warm-up) is not continued so.
     """
     recipe = before.recipe
-    if now.recipe.networks <= recipe.networks or recipe.decay or recipe.motion.is_done:
+    if type(now.recipe) is not type(recipe) or now.recipe.rounds <= recipe.rounds:
+        return False
+    if not recipe.is_extensible:
         return False
     longer = dataclasses.replace(
         before,
-        recipe=dataclasses.replace(recipe, networks=now.recipe.networks),
+        recipe=dataclasses.replace(recipe, **{recipe.length: now.recipe.rounds}),
         evaluation=dataclasses.replace(before.evaluation, every=now.evaluation.every),
     )
-    return not list(_differences(_identity(longer.record()), _identity(now.record()), ""))
+    return not list(differences(_identity(longer.record()), _identity(now.record())))
 
 
 def refuse_differences(path: Path, saved: Configuration, now: Mapping[str, Any]) -> None:
@@ -231,11 +234,11 @@ def refuse_differences(path: Path, saved: Configuration, now: Mapping[str, Any])
     Data sets are compared by fingerprint: the same images under another name or path are the same. Of
     several entries one that is not within a choice is named: others may follow from it.
     """
-    differences = list(_differences(_identity(saved.record()), _identity(now), ""))
-    if differences:
-        name, was, is_now = min(differences, key=lambda each: max(1, each[0].count(".")))
+    found = list(differences(_identity(saved.record()), _identity(now)))
+    if found:
+        name, was, is_now = min(found, key=lambda each: max(1, each.entry.count(".")))
         raise OtherConfiguration(
-            f"the run in {path} has {name} {_shown(was)}, not {_shown(is_now)}: give the same options, or "
+            f"the run in {path} has {name} {shown(was)}, not {shown(is_now)}: give the same options, or "
             "begin in another folder",
             name,
         )
@@ -243,29 +246,10 @@ def refuse_differences(path: Path, saved: Configuration, now: Mapping[str, Any])
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record in the order in which entries are compared, without what does not make another run."""
-    data = record["data"]
-    # Classes first: another name need not be other data.
-    order = ("classes", "test_share", "name", "fingerprint")
-    return {**record, "data": {name: data[name] for name in order}}
-
-
-def _differences(was: Any, now: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
-    if not (isinstance(was, Mapping) and isinstance(now, Mapping)):
-        if was != now:
-            yield name, was, now
-    elif was.get("choice") != now.get("choice"):
-        yield name, was.get("choice"), now.get("choice")
-    elif name == "data" and was["fingerprint"] == now["fingerprint"] != "":
-        return
-    else:
-        for key in dict.fromkeys([*was, *now]):
-            inner = f"{name}.{key}" if name else key
-            yield from _differences(was.get(key), now.get(key), inner)
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    identity = {**record, "data": of_data(record["data"])}
+    if "experts" in record:  # in another folder they are the same
+        identity["experts"] = record["experts"]["fingerprint"]
+    return identity
 
 
 def _refuse_constant(name: str) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from jdd.configuration import Configuration
-from jdd.data import Batch, ClassTable, Data
+from jdd.configuration import Configuration, DataChoice, ExpertsChoice
+from jdd.data import Batch, ClassTable, Data, Trajectories
 from jdd.datasets import Dataset, load_dataset
 from jdd.evaluate import EvaluationProtocol
-from jdd.methods import Method, build
-from jdd.nn import Model
+from jdd.methods import Method, TrajectoryRecipe, build
+from jdd.nn import Model, Network
+
+# The choices that a message about a misfit names.
+_SHOWN = ("objective", "sampler", "motion", "synthetic")
 
 
 class ChoicesDoNotFit(ValueError):
@@ -31,6 +34,7 @@ class Experiment(NamedTuple):
       method: the recipe on the network that is matched on.
       eval_model: the network of evaluations.
       protocol: of evaluations, with the plan's number of epochs.
+      experts: on the device, up to the last epoch that is read; None for methods that match none.
     """
 
     configuration: Configuration
@@ -40,11 +44,26 @@ class Experiment(NamedTuple):
     method: Method
     eval_model: Model
     protocol: EvaluationProtocol
+    experts: Trajectories | None = None
 
     @property
     def data(self) -> Data:
         """What a step receives."""
-        return Data(self.train)
+        return Data(self.train, self.experts)
+
+
+class ExpertStore(Protocol):
+    """Stored experts, as `prepare` needs them: a ``jdd.experts.Store``."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def check(self, data: DataChoice, network: Network, *, epochs: int) -> None: ...
+
+    def trajectories(self, *, epochs: int) -> Trajectories: ...
 
 
 def prepare(
@@ -52,6 +71,7 @@ def prepare(
     *,
     data_dir: str | Path | None = None,
     dataset: Dataset | None = None,
+    experts: ExpertStore | None = None,
 ) -> Experiment:
     """Loads the data, builds the networks, and checks that all choices fit together.
 
@@ -59,6 +79,7 @@ def prepare(
       configuration: the run.
       data_dir: where the published sets are stored; None for the environment variable JDD_DATA_DIR.
       dataset: the data set, if it is loaded already.
+      experts: the store of experts, for methods that match trajectories.
 
     Returns:
       The experiment. Nothing is compiled and no file is written.
@@ -97,11 +118,39 @@ def prepare(
         eval_model = eval_network.model(dataset.num_classes, dataset.image_shape)
     except ValueError as error:
         raise ValueError(f"eval_norm: {eval_network.norm} norm on this network: {error}") from error
-    train, test = dataset.tables()
     method = build(configuration.recipe, model)
-    experiment = Experiment(configuration, dataset, train, test, method, eval_model, protocol)
+    configuration, trajectories = _with_experts(configuration, experts)
+    train, test = dataset.tables()
+    experiment = Experiment(
+        configuration, dataset, train, test, method, eval_model, protocol, trajectories
+    )
     _check_choices(experiment)
     return experiment
+
+
+def _with_experts(
+    configuration: Configuration, store: ExpertStore | None
+) -> tuple[Configuration, Trajectories | None]:
+    """The configuration with the fingerprint of its experts, and what a run reads of them."""
+    recipe, chosen = configuration.recipe, configuration.experts
+    if not isinstance(recipe, TrajectoryRecipe):
+        if store is not None:
+            raise ValueError(f"experts: {recipe.name} matches none, got those in {store.path}")
+        return configuration, None
+    if store is None:
+        raise ValueError(f"experts: {recipe.name} matches recorded experts, and there are none")
+    if chosen is not None and chosen.fingerprint not in ("", store.fingerprint):
+        raise ValueError(
+            f"experts: those in {store.path} have the fingerprint {store.fingerprint}, the configuration was "
+            f"made with {chosen.fingerprint}"
+        )
+    try:
+        store.check(configuration.data, configuration.network, epochs=recipe.last_epoch)
+        trajectories = store.trajectories(epochs=recipe.last_epoch)
+    except ValueError as error:
+        raise ValueError(f"experts: {error}") from error
+    chosen = ExpertsChoice(str(store.path), store.fingerprint)
+    return dataclasses.replace(configuration, experts=chosen), trajectories
 
 
 def require_compilation() -> None:
@@ -138,7 +187,8 @@ def _check_choices(experiment: Experiment) -> None:
         jax.eval_shape(method.step, state, data)
     except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         recipe, line = method.recipe, " ".join(str(error).split())[:300]
+        shown = [name for name in _SHOWN if name in recipe.choices]
+        choices = ", ".join(f"{name} {getattr(recipe, name)!r}" for name in shown)
         raise ChoicesDoNotFit(
-            f"the choices do not fit together (objective {recipe.objective!r}, sampler {recipe.sampler!r}, "
-            f"motion {recipe.motion!r}, synthetic {recipe.synthetic!r}, {method.model.name}): {line}"
+            f"the choices do not fit together ({choices}, {method.model.name}): {line}"
         ) from error

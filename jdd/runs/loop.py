@@ -13,6 +13,8 @@ from jax import Array
 
 MOST_STEPS_PER_DISPATCH = 4096
 
+_BAD_SET = "the synthetic set is not finite, or its learning rate not positive,"
+
 
 class Report(NamedTuple):
     """One dispatch.
@@ -56,7 +58,7 @@ class Stopped(Exception):
 
 
 class Diverged(Exception):
-    """A loss or the synthetic set is not finite.
+    """A loss or the synthetic set is not finite, or a learned learning rate is not positive.
 
     Attributes:
       step: the first step whose loss is not finite, or the last step of the dispatch.
@@ -64,8 +66,8 @@ class Diverged(Exception):
       good: what ``decode`` returned for that step, as numpy arrays.
     """
 
-    def __init__(self, step: int, good_step: int, good: Any) -> None:
-        super().__init__(f"the loss is not finite at step {step}")
+    def __init__(self, step: int, good_step: int, good: Any, reason: str) -> None:
+        super().__init__(f"{reason} at step {step}")
         self.step = step
         self.good_step = good_step
         self.good = good
@@ -126,7 +128,7 @@ def run_steps(
     Args:
       program: from ``jdd.methods.advance``.
       state: the state after ``step`` steps; donated to the program.
-      table: the real set.
+      table: what a step receives.
       step: steps done before.
       total: steps of the whole run.
       stops: steps to stop at; the state is saved there.
@@ -168,7 +170,8 @@ def run_steps(
         bad = np.flatnonzero(~np.isfinite(losses))
         if len(bad) or not finite:
             bad_step = step + (int(bad[0]) + 1 if len(bad) else n)
-            raise Diverged(bad_step, step, jax.device_get(good))
+            reason = "the loss is not finite" if len(bad) else _BAD_SET
+            raise Diverged(bad_step, step, jax.device_get(good), reason)
         step, good = step + n, synthetic_set
         after = updates(state)
         done, before = after - before, after

@@ -14,11 +14,11 @@ import numpy as np
 
 from jdd import baselines, evaluate, methods
 from jdd.artefact import DistilledSet, Metadata, versions
-from jdd.artefact.description import budget
 from jdd.runs import loop
 from jdd.runs.directory import RESULT, SET, RunDirectory
 from jdd.runs.errors import FolderError, Interrupted, RunError, one_line
 from jdd.runs.experiment import Experiment, require_compilation
+from jdd.runs.facts import facts
 from jdd.runs.interrupt import Interrupt
 from jdd.runs.machine import device, peak_memory_mb
 from jdd.runs.progress import RunProgress, duration
@@ -38,7 +38,7 @@ class Result(NamedTuple):
 
     Attributes:
       scores: of the set, then of the baselines.
-      schedule: how long networks lasted, where that is not fixed.
+      schedule: how long networks lasted, where that is not fixed; of trajectories, the learned step size.
       path: the run directory.
       was_complete: whether it was finished before.
     """
@@ -101,8 +101,8 @@ def recorded_scores(directory: RunDirectory) -> list[Score]:
 def evaluation_steps(experiment: Experiment) -> list[int]:
     """The steps after which the set is evaluated; the last always is."""
     recipe, every = experiment.method.recipe, experiment.configuration.evaluation.every
-    during = range(every, recipe.networks, every) if every else range(0)
-    return [networks * recipe.updates for networks in (*during, recipe.networks)]
+    during = range(every, recipe.rounds, every) if every else range(0)
+    return [rounds * recipe.steps_per_round for rounds in (*during, recipe.rounds)]
 
 
 def _nobody(facts: Mapping[str, str]) -> None:
@@ -128,7 +128,7 @@ class _Session:
         self.again = command if "--resume" in command.split() else f"{command} --resume".strip()
         self.key = jax.random.key(experiment.configuration.seed)
         self.total = experiment.method.recipe.total_steps
-        self.unit = "update" if experiment.method.recipe.motion.is_done is None else "step"
+        self.unit = experiment.method.recipe.unit
         self.progress: RunProgress
 
     def run(self, save_seconds: float) -> Result:
@@ -147,7 +147,7 @@ class _Session:
     def _run(self, save_seconds: float) -> Result:
         experiment, method = self.experiment, self.experiment.method
         state, step = self._begin()
-        self.announce(_facts(experiment, self.directory, step, self.unit))
+        self.announce(facts(experiment, self.directory, step))
         began = time.perf_counter()
         advance = methods.advance(method, loop.MOST_STEPS_PER_DISPATCH)
         program = advance.lower(state, experiment.data, jnp.int32(1)).compile()
@@ -164,7 +164,7 @@ class _Session:
         self._write_all(state, scores, schedule, compile_seconds, temporaries)
         return Result(scores, schedule, self.directory.path, was_complete=False)
 
-    def _begin(self) -> tuple[methods.State, int]:
+    def _begin(self) -> tuple[Any, int]:
         """The state that the run starts from, and its step: the newest readable checkpoint's, or a new one."""
         method, data = self.experiment.method, self.experiment.data
         init_key = jax.random.fold_in(self.key, 0)
@@ -190,7 +190,7 @@ class _Session:
                 step=step,
                 total=self.total,
                 stops=evaluation_steps(self.experiment),
-                decode=lambda state: state.synthetic,
+                decode=self.experiment.method.learned,
                 updates=lambda state: int(state.updates),
                 hooks=loop.Hooks(
                     self._report, self._evaluate, self._save, lambda: self.interrupt.asked
@@ -214,7 +214,7 @@ class _Session:
 
     def _save(self, step: int, state: Any) -> None:
         self.directory.checkpoints.save(step, state, {})
-        self._write_set(state.synthetic, {"step": step})
+        self._write_set(self.experiment.method.learned(state), {"step": step})
 
     def _evaluate(self, step: int, state: Any) -> None:
         records = self.directory.metrics()
@@ -224,6 +224,7 @@ class _Session:
         if step < self.total:
             networks = max(1, networks // 4)
         batch = flat(experiment.method.decode(state))
+        rate = experiment.method.learned(state).learning_rate
         score = self._score(
             step,
             "distilled images",
@@ -235,6 +236,7 @@ class _Session:
                 experiment.test,
                 experiment.protocol,
                 num_networks=networks,
+                learning_rate=None if rate is None else float(rate),
                 networks_per_dispatch=networks_per_dispatch(),
                 report=report,
             ),
@@ -297,10 +299,18 @@ class _Session:
             f"stopped at {self.unit} {step} of {self.total}; to continue: {self.again}"
         )
 
-    def _write_set(self, params: Any, results: Mapping[str, Any]) -> DistilledSet:
+    def _write_set(self, learned: methods.Learned, results: Mapping[str, Any]) -> DistilledSet:
         experiment, configuration = self.experiment, self.experiment.configuration
-        metadata = Metadata.of_run(configuration, experiment.dataset, results=results)
-        distilled = DistilledSet.from_params(configuration.recipe.synthetic, params, metadata)
+        rate = learned.learning_rate
+        metadata = Metadata.of_run(
+            configuration,
+            experiment.dataset,
+            learning_rate=None if rate is None else float(rate),
+            results=results,
+        )
+        distilled = DistilledSet.from_params(
+            configuration.recipe.synthetic, learned.params, metadata, labels=learned.labels
+        )
         distilled.save(self.directory.path / SET, overwrite=True)
         return distilled
 
@@ -316,7 +326,8 @@ class _Session:
         from jdd.runs import draw
 
         results = {score.images: score.summary() for score in scores}
-        distilled = self._write_set(state.synthetic, {"step": self.total, **results})
+        learned = self.experiment.method.learned(state)
+        distilled = self._write_set(learned, {"step": self.total, **results})
         path, metrics = self.directory.path, self.directory.metrics()
         draw.grid_of_set(distilled, path / "grid.png")
         steps = "updates of the set" if self.unit == "update" else f"{self.unit}s"
@@ -352,33 +363,3 @@ class _Session:
 def _program_text(temporaries: int | None, seconds: float) -> str:
     size = "" if temporaries is None else f"{temporaries / 1e6:.1f} MB of temporaries, "
     return f"{size}compiled in {seconds:.1f} s"
-
-
-def _facts(experiment: Experiment, directory: RunDirectory, step: int, unit: str) -> dict[str, str]:
-    """What a run is, in words."""
-    dataset, recipe = experiment.dataset, experiment.configuration.recipe
-    model = experiment.method.model
-    shape = "x".join(map(str, dataset.image_shape))
-    variables = jax.eval_shape(model.init, jax.random.key(0))
-    parameters = sum(x.size for x in jax.tree.leaves(variables))
-    state = jax.eval_shape(experiment.method.init, jax.random.key(0), experiment.data)
-    numbers = int(recipe.synthetic.num_floats(state.synthetic))
-    where = str(directory.path) + (f", from {unit} {step}" if step else "")
-    if changed := directory.changed():
-        where += f"; begun with {'; '.join(changed)}: bits may differ"
-    machine = device()
-    cores = f", {machine['cores']} cores" if "cores" in machine else ""
-    at_most = "at most " if unit == "step" else ""
-    return {
-        "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.train)} train and "
-        f"{len(dataset.test)} test images of {shape}",
-        "method": f"{recipe.name}, {recipe.ipc} stored per class, {recipe.synthetic!r} {recipe.initial!r}, "
-        f"{recipe.augment!r}",
-        "budget": budget(numbers, recipe.ipc, dataset.num_classes, dataset.image_shape),
-        "objective": f"{recipe.objective!r}, {recipe.sampler!r}",
-        "network": f"{model.name}, {parameters} parameters, {recipe.motion!r}",
-        "evaluation": f"{experiment.eval_model.name}; protocol {experiment.protocol.name}",
-        "loops": f"{recipe.networks} networks x {at_most}{recipe.updates} updates of the set",
-        "device": f"{machine['count']} x {machine['kind']}{cores}; jax {jax.__version__}",
-        "run": where,
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +23,12 @@ class Initial(Choice):
     Attributes:
       images: ``images(key, table, model, n) -> float32 [C, n, H, W, ch]``, normalised; ``model`` is the
         network that is matched on, for those that choose by its features.
+      of_experts: ``of_experts(key, table, experts, n)``, in place of `images` where a run has experts
+        (``methods.Experts``); None for those that need none.
     """
 
     images: Callable[[Array, ClassTable, Model, int], Array]
+    of_experts: Callable[[Array, ClassTable, Any, int], Array] | None = None
 
 
 def noise(key: Array, table: ClassTable, ipc: int) -> Array:
@@ -76,7 +80,7 @@ def real(key: Array, table: ClassTable, ipc: int) -> Array:
     >>> real(jax.random.key(0), class_table(split, 2, (0.5,), (0.5,)), 2).shape
     (2, 2, 8, 8, 1)
     """
-    _check_enough(table, ipc)
+    check_enough(table, ipc)
     return take(table, draw_indices(key, table, ipc)[0])
 
 
@@ -100,7 +104,7 @@ def first(table: ClassTable, ipc: int) -> Array:
     >>> print(first(table, 1).ravel().round())
     [20. 10.]
     """
-    _check_enough(table, ipc)
+    check_enough(table, ipc)
     return take(table, table.start[:, None] + jnp.arange(ipc, dtype=jnp.int32))
 
 
@@ -129,7 +133,8 @@ def repeated_real(key: Array, table: ClassTable, ipc: int) -> Array:
     return take(table, jnp.take_along_axis(indices, places, axis=1))
 
 
-def _check_enough(table: ClassTable, ipc: int) -> None:
+def check_enough(table: ClassTable, ipc: int) -> None:
+    """Raises a ``ValueError`` where a class has fewer images than ipc, or ipc is below 1."""
     if at_least("ipc", ipc, 1) > table.smallest:
         raise ValueError(
             "ipc (times the tiles of a stored image) must be between 1 and the smallest class "

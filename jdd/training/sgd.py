@@ -18,6 +18,7 @@ from jdd.matching import RESERVED_FOLD
 from jdd.matching.gradients import default_micro_batch, streamed_value_and_gradient
 from jdd.nn import Model
 from jdd.nn.model import Variables
+from jdd.training.flatness import Flatness
 from jdd.validation import at_least, positive, share
 
 
@@ -85,6 +86,7 @@ def sgd_step(
     *,
     rate: Array | float,
     augment: Augmentation | None = None,
+    flatness: Flatness | None = None,
 ) -> tuple[TrainingState, Array]:
     """One step on one minibatch: the primitive of every loop that trains a network.
 
@@ -96,6 +98,7 @@ def sgd_step(
       sgd: hyper-parameters; its learning rate is not used.
       rate: the learning rate of this step.
       augment: applied to the minibatch.
+      flatness: changes the gradient, at the price of a second one; None for plain SGD.
 
     Returns:
       The state after the step, and the mean loss before it.
@@ -104,6 +107,12 @@ def sgd_step(
         batch = augment.augmented(key, batch, model.num_classes)
     value, gradient, variables = _value_and_gradient(model, state.variables, batch)
     params = state.variables["params"]
+    if flatness is not None:
+        gradient = flatness.gradient(
+            gradient,
+            params,
+            lambda p: _value_and_gradient(model, {**state.variables, "params": p}, batch)[1],
+        )
     updates, optimizer = sgd.transform().update(gradient, state.optimizer, params)
     params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
     return TrainingState({**variables, "params": params}, optimizer), value
@@ -185,7 +194,7 @@ def train_epochs(
         return Batch(x, y)
 
     def epoch(carry: tuple[TrainingState, Array], e: Array) -> tuple[Any, Array]:
-        state, rate = _after_milestones(*carry, e, sgd)
+        state, rate = after_milestones(*carry, e, sgd)
         epoch_key = jax.random.fold_in(key, e)
         order = (
             jnp.arange(n)
@@ -311,7 +320,7 @@ def train_on_table(
     return lax.fori_loop(0, steps, step, (state, place))
 
 
-def _after_milestones(
+def after_milestones(
     state: TrainingState, rate: Array, epoch: Array, sgd: SGD
 ) -> tuple[TrainingState, Array]:
     """The state and the learning rate with which an epoch begins."""
