@@ -169,7 +169,7 @@ def view_similarity(
         if task.variants < 2:
             raise ValueError(
                 f"view_similarity compares the variants of each image, and synthetic {task.synthetic} has one alone: "
-                "choose hallucinated(2) or more, or leave view_similarity out"
+                "choose hallucinated(2) or more, or an objective without it"
             )
         return _bound(chosen, images, augment, task)
 
