@@ -10,6 +10,7 @@ from jdd.synthetic import equivalent_ipc
 from jdd.validation import count
 
 if TYPE_CHECKING:
+    from jdd.artefact.distilled_set import DistilledSet
     from jdd.artefact.metadata import Metadata
 
 # Shown in rows of their own.
@@ -48,16 +49,29 @@ def described(metadata: Metadata, protocol: str) -> dict[str, str]:
     return facts
 
 
-def budget(num_floats: int, ipc: int, num_classes: int, image_shape: tuple[int, int, int]) -> str:
-    """Returns how much a set stores, and how many images per class that is where it is not ``ipc``.
+def images_in_words(distilled: DistilledSet) -> dict[str, str]:
+    """Returns how many images a set has, and how much it stores, by name of the row."""
+    n = len(distilled.labels)
+    if distilled.metadata.unknown_choices():
+        return {"images": f"{n}, not decoded: their parametrisation is unknown here"}
+    size = "x".join(map(str, distilled.image_shape))
+    variants = "" if distilled.variants == 1 else f", {distilled.variants} variants of each"
+    stored = f"{count(distilled.num_floats, 'number')} stored"
+    return {
+        "images": f"{n} of {size}{variants} ({stored})",
+        "budget": budget(distilled.num_floats, distilled.num_classes, distilled.image_shape),
+    }
 
-    >>> budget(58_560, 1, 10, (32, 32, 3)), budget(30_720, 1, 10, (32, 32, 3))
-    ('58560 numbers stored, as many as 1.906 images per class', '30720 numbers stored')
+
+def budget(num_floats: int, num_classes: int, image_shape: tuple[int, int, int]) -> str:
+    """Returns how much a set stores, and how many images per class that is.
+
+    >>> budget(58_560, 10, (32, 32, 3)), budget(30_720, 10, (32, 32, 3))
+    ('58560 numbers, as many as 1.906 images per class', '30720 numbers, as many as 1 image per class')
     """
-    stored = f"{count(num_floats, 'number')} stored"
-    equivalent = equivalent_ipc(num_floats, num_classes, image_shape)
-    is_plain = abs(equivalent - ipc) < 5e-4
-    return stored if is_plain else f"{stored}, as many as {equivalent:.3f} images per class"
+    equivalent = f"{equivalent_ipc(num_floats, num_classes, image_shape):.4g}"
+    images = "image" if equivalent == "1" else "images"
+    return f"{count(num_floats, 'number')}, as many as {equivalent} {images} per class"
 
 
 def words(value: Any) -> str:

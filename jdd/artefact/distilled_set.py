@@ -20,7 +20,7 @@ from jdd.artefact.decoding import (
     decoding_text,
     restored,
 )
-from jdd.artefact.description import budget
+from jdd.artefact.description import images_in_words
 from jdd.artefact.format import format_version
 from jdd.artefact.metadata import Metadata
 from jdd.data import denormalise
@@ -281,14 +281,11 @@ class DistilledSet:
     def describe(self) -> dict[str, str]:
         """Describes the set for people, by name of the row; also where the parametrisation is unknown."""
         labels = "hard" if self.labels.ndim == 1 else "soft"
-        if self.metadata.unknown_choices():
-            images = f"{len(self.labels)}, not decoded: their parametrisation is unknown here"
-        else:
-            size = "x".join(map(str, self.image_shape))
-            variants = "" if self.variants == 1 else f", {self.variants} variants of each"
-            stored = budget(self.num_floats, self.ipc, self.num_classes, self.image_shape)
-            images = f"{len(self.labels)} of {size}{variants} ({stored})"
-        rows = {"images": images, "labels": labels, "stored arrays": arrays_text(self.stored)}
+        rows = {
+            **images_in_words(self),
+            "labels": labels,
+            "stored arrays": arrays_text(self.stored),
+        }
         return rows | self.metadata.describe()
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:

@@ -32,7 +32,7 @@ def facts(experiment: Experiment, directory: RunDirectory, step: int) -> dict[st
         lambda data: method.learned(method.init(key, data)).params, experiment.data
     )
     numbers = int(recipe.synthetic.num_floats(params))
-    choices["budget"] = budget(numbers, recipe.ipc, dataset.num_classes, dataset.image_shape)
+    choices["budget"] = budget(numbers, dataset.num_classes, dataset.image_shape)
     return {
         "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.train)} train and "
         f"{len(dataset.test)} test images of {shape}",

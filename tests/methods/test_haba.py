@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import jdd
 from jdd import augment, data, matching, methods
@@ -16,7 +18,7 @@ from jdd.synthetic import flat
 from tests.methods.small_runs import build, program, resumed, same, small_model, table
 
 
-def arguments(choice):
+def arguments(choice: Any) -> dict[str, Any]:
     return dict(choice.expression.arguments)
 
 
@@ -66,7 +68,7 @@ def test_its_options():
             jdd.haba(1, **options)  # type: ignore[arg-type]
 
 
-def small_haba(**changes):
+def small_haba(**changes: Any) -> Any:
     options = {"hallucinators": 2, "steps": 2, "max_start_epoch": 1, "strategy": "none"}
     recipe = jdd.haba(2, data="digits", learning_rate=1.0, **options)
     return dataclasses.replace(recipe, **{"iterations": 3, "expert_epochs": 1} | changes)
@@ -74,7 +76,7 @@ def small_haba(**changes):
 
 def real():
     """Three classes and two experts of an epoch each."""
-    flat_params = jax.flatten_util.ravel_pytree(small_model().init(jax.random.key(0))["params"])[0]
+    flat_params = ravel_pytree(small_model().init(jax.random.key(0))["params"])[0]
     steps = 0.1 * jax.random.normal(jax.random.key(1), (2, 2, flat_params.size))
     return data.Data(table(), data.Trajectories(flat_params[None, None] + steps))
 
@@ -101,9 +103,8 @@ def test_a_run_moves_everything_and_resumes_bit_for_bit():
 def test_the_objective_is_the_sum_of_both_terms():
     """From one state, with the same keys: the loss with the adversary is larger by a tenth of a similarity."""
     recipe = small_haba()
-    alone = dataclasses.replace(
-        recipe, objective=matching.add(dict(recipe.objective.expression.arguments)["stages"][0])
-    )
+    trajectories = matching.chain(matching.unroll(2), matching.trajectory_distance())
+    alone = dataclasses.replace(recipe, objective=matching.add(trajectories))
     losses = []
     for each in (recipe, alone):
         state = build(each).init(jax.random.key(0), real())

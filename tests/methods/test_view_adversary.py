@@ -50,6 +50,7 @@ def by_hand(variables, optimizer, batches, similarity_of):
     def outputs(params, images):
         output, _ = model.forward({"params": params}, images.reshape(-1, 8, 8, 1))
         n = len(images)
+        assert output.embedding is not None
         return output.embedding.reshape(n, 2, -1), output.logits.reshape(n, 2, -1)
 
     params = variables["params"]
