@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jdd.artefact.checks import is_finite, is_int
+from jdd.artefact.decoding import arrays_text
 from jdd.synthetic import equivalent_ipc
 from jdd.validation import count
 
@@ -49,18 +50,22 @@ def described(metadata: Metadata, protocol: str) -> dict[str, str]:
     return facts
 
 
-def images_in_words(distilled: DistilledSet) -> dict[str, str]:
-    """Returns how many images a set has, and how much it stores, by name of the row."""
+def rows_of(distilled: DistilledSet) -> dict[str, str]:
+    """Returns what a set holds as words, by name; also where its parametrisation is unknown here."""
     n = len(distilled.labels)
     if distilled.metadata.unknown_choices():
-        return {"images": f"{n}, not decoded: their parametrisation is unknown here"}
-    size = "x".join(map(str, distilled.image_shape))
-    variants = "" if distilled.variants == 1 else f", {distilled.variants} variants of each"
-    stored = f"{count(distilled.num_floats, 'number')} stored"
-    return {
-        "images": f"{n} of {size}{variants} ({stored})",
-        "budget": budget(distilled.num_floats, distilled.num_classes, distilled.image_shape),
-    }
+        rows = {"images": f"{n}, not decoded: their parametrisation is unknown here"}
+    else:
+        size = "x".join(map(str, distilled.image_shape))
+        variants = "" if distilled.variants == 1 else f", {distilled.variants} variants of each"
+        stored = f"{count(distilled.num_floats, 'number')} stored"
+        words = budget(distilled.num_floats, distilled.num_classes, distilled.image_shape)
+        rows = {"images": f"{n} of {size}{variants} ({stored})", "budget": words}
+    rows["labels"] = "hard" if distilled.labels.ndim == 1 else "soft"
+    rows["stored arrays"] = arrays_text(distilled.stored)
+    if distilled.whitening is not None:
+        rows["whitening"] = "ZCA, of the file: test images must go through it too"
+    return rows
 
 
 def budget(num_floats: int, num_classes: int, image_shape: tuple[int, int, int]) -> str:

@@ -14,16 +14,17 @@ import numpy as np
 from jdd.artefact import file
 from jdd.artefact.checks import check_labels, one_line, require, require_finite
 from jdd.artefact.decoding import (
-    arrays_text,
     decoded_images,
     decoded_shape,
     decoding_text,
     restored,
 )
-from jdd.artefact.description import images_in_words
+from jdd.artefact.description import rows_of
+from jdd.artefact.display import as_pixels
 from jdd.artefact.format import format_version
 from jdd.artefact.metadata import Metadata
-from jdd.data import denormalise
+from jdd.artefact.whitened import check_whitening, taken_from, tensors_of
+from jdd.data import Whitening
 from jdd.synthetic import Parametrisation, Statistics, flat, from_space
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class DistilledSet:
       labels: of the decoded images, class by class: int32 ``[N]``, or float32 ``[N, num_classes]`` where
         labels are soft.
       metadata: how to use the set, and how it was made.
+      whitening: that images went through, and that test images must go through; None where they are
+        normalised per channel.
 
     Raises:
       ValueError: if shapes, dtypes or values do not fit together; the message names which.
@@ -63,6 +66,7 @@ class DistilledSet:
     stored: Mapping[str, np.ndarray]
     labels: np.ndarray
     metadata: Metadata
+    whitening: Whitening | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -83,6 +87,8 @@ class DistilledSet:
         if self.metadata.unknown_choices():
             check_labels(self.labels, len(self.labels) if self.labels.ndim else 0, self.num_classes)
         else:
+            if self.whitening is not None:
+                check_whitening(self.whitening, self.image_shape)
             classes, n = self._decoded_shape[:2]
             check_labels(self.labels, classes * n, classes)
         if self.labels.ndim == 1:
@@ -91,7 +97,13 @@ class DistilledSet:
 
     @classmethod
     def from_params(
-        cls, synthetic: Parametrisation, params: Any, metadata: Metadata, *, labels: Any = None
+        cls,
+        synthetic: Parametrisation,
+        params: Any,
+        metadata: Metadata,
+        *,
+        labels: Any = None,
+        whitening: Whitening | None = None,
     ) -> DistilledSet:
         """Makes the set of a run: what the parametrisation stores of its parameters, with the decoded labels.
 
@@ -101,6 +113,7 @@ class DistilledSet:
           metadata: of the set; `synthetic`, `space` and `decode` are set here.
           labels: in place of the decoded ones: integers ``[C, n]`` or probabilities ``[C, n, K]``; None for
             those.
+          whitening: of the images; None where they are normalised per channel.
 
         Raises:
           ValueError: if the parametrisation has no name, the decoded images do not fit the metadata or
@@ -122,7 +135,7 @@ class DistilledSet:
         batch = synthetic.decode(params, 0)
         batch = flat(batch if labels is None else batch._replace(labels=jnp.asarray(labels)))
         arrays = {name: _single(x) for name, x in synthetic.stored(params).items()}
-        distilled = cls(arrays, _single(batch.labels), metadata)
+        distilled = cls(arrays, _single(batch.labels), metadata, whitening)
         first = distilled.images if synthetic.variants == 1 else distilled.images[:, 0]
         require(
             np.allclose(first, np.asarray(batch.images), rtol=1e-5, atol=1e-6),
@@ -240,22 +253,7 @@ class DistilledSet:
 
     def pixels(self) -> np.ndarray:
         """Returns the images for people, clipped, uint8, shaped as `images`."""
-        return self._as_pixels(self.images)
-
-    def shown(self) -> np.ndarray | None:
-        """Returns what pictures show before the variants of each image, such as bases; None for nothing.
-
-        Returns:
-          uint8 ``[N, H, W, channels]``.
-
-        Raises:
-          ValueError: if this process does not know the parametrisation.
-        """
-        if self.synthetic.shown is None:
-            return None
-        images = np.asarray(self.synthetic.shown(self.params), np.float32)
-        images = np.broadcast_to(images, (*images.shape[:-1], self.image_shape[-1]))
-        return self._as_pixels(images.reshape(-1, *images.shape[2:]))
+        return as_pixels(self, self.images)
 
     def to_torch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the normalised images and the labels as PyTorch tensors, on the CPU, as copies.
@@ -280,13 +278,7 @@ class DistilledSet:
 
     def describe(self) -> dict[str, str]:
         """Describes the set for people, by name of the row; also where the parametrisation is unknown."""
-        labels = "hard" if self.labels.ndim == 1 else "soft"
-        rows = {
-            **images_in_words(self),
-            "labels": labels,
-            "stored arrays": arrays_text(self.stored),
-        }
-        return rows | self.metadata.describe()
+        return rows_of(self) | self.metadata.describe()
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Writes the set to a file, and its metadata beside it as ``.json``.
@@ -310,7 +302,7 @@ class DistilledSet:
             tensors = {"images": images.reshape(-1, *images.shape[2:])}
         else:
             tensors = {f"{_STORED}{name}": x for name, x in self.stored.items()}
-        tensors["labels"] = self.labels
+        tensors |= {"labels": self.labels, **tensors_of(self.whitening)}
         return file.write(path, tensors, self.metadata.to_json(), overwrite=overwrite)
 
     @classmethod
@@ -329,25 +321,20 @@ class DistilledSet:
             missing = [name for name in required if name not in tensors]
             require(not missing, f"the file holds no {' and no '.join(missing)}")
             file.check_sum(tensors, header)
-            labels = tensors.pop("labels")
+            labels, whitening = tensors.pop("labels"), taken_from(tensors)
             if metadata.is_pixels:
                 images = tensors.pop("images")
                 # Version 1 had further tensors that nothing used.
                 others = tensors if format_version(header) > 1 else ()
                 require(not others, f"the file holds {', '.join(others)}, which pixels do not have")
-                return cls.from_images(images, labels, metadata)
+                made = cls.from_images(images, labels, metadata)
+                return dataclasses.replace(made, whitening=whitening)
             others = [name for name in tensors if not name.startswith(_STORED)]
             require(not others, f"the file holds {', '.join(others)}, which is no part of a set")
             stored = {name.removeprefix(_STORED): x for name, x in tensors.items()}
-            return cls(stored, labels, metadata)
+            return cls(stored, labels, metadata, whitening)
         except ValueError as error:
             raise ValueError(f"{path}: {one_line(error)}") from None
-
-    def _as_pixels(self, images: np.ndarray) -> np.ndarray:
-        raw = images
-        if self.metadata.space == "normalised":
-            raw = denormalise(raw, self.metadata.mean, self.metadata.std)
-        return np.rint(np.clip(raw, 0.0, 1.0) * 255.0).astype(np.uint8)
 
     def _check_pixels(self) -> None:
         require(

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -63,7 +64,8 @@ def export_arrays(distilled: DistilledSet, file: str | Path) -> int:
     """Writes every image in every variant to one ``.npz``, which loses nothing.
 
     The arrays are ``images`` (float32 ``[N, V, H, W, channels]``, as networks see them), ``pixels`` (uint8, for
-    people), ``labels`` (``[N]``, or probabilities ``[N, K]``), ``class_names``, ``mean`` and ``std``.
+    people), ``labels`` (``[N]``, or probabilities ``[N, K]``), ``class_names``, ``mean`` and ``std``; of a whitened set
+    also ``whitening_mean`` ``[D]`` and ``whitening_matrix`` ``[D, D]``, which test images must go through.
 
     Args:
       distilled: the set, with V variants of each of N images.
@@ -85,6 +87,10 @@ def export_arrays(distilled: DistilledSet, file: str | Path) -> int:
     """
     file = check_export(distilled, file)
     images, pixels = _with_variants(distilled.normalised()), _with_variants(distilled.pixels())
+    whitening: dict[str, Any] = {}
+    if distilled.whitening is not None:
+        mean, matrix = distilled.whitening.mean, distilled.whitening.matrix
+        whitening = {"whitening_mean": np.asarray(mean), "whitening_matrix": np.asarray(matrix)}
     content = io.BytesIO()
     np.savez(
         content,
@@ -94,6 +100,7 @@ def export_arrays(distilled: DistilledSet, file: str | Path) -> int:
         class_names=np.array(distilled.metadata.class_names),
         mean=np.array(distilled.metadata.mean, np.float32),
         std=np.array(distilled.metadata.std, np.float32),
+        **whitening,
     )
     write_atomically(file, content.getvalue())
     return images.shape[0] * images.shape[1]

@@ -17,7 +17,8 @@ from jdd.synthetic import Initial
 def from_set(path: str) -> Initial:
     """Starts at the images of a distilled set: its decoded images, the first variant of each.
 
-    Images are brought to the normalisation of the data set of the run.
+    Images are brought to the normalisation of the data set of the run; whitened ones start a run on images
+    that are whitened alike.
 
     Args:
       path: of the ``.safetensors`` file.
@@ -45,6 +46,15 @@ def from_set(path: str) -> Initial:
                 f"{path}: the set has {distilled.num_classes} classes and images {list(decoded.shape)}, "
                 f"the run starts from {classes} classes and images {[classes * n, *shape]}"
             )
+        # Only whitened images are floats in a table.
+        is_whitened = jnp.issubdtype(table.images.dtype, jnp.floating)
+        if is_whitened != (distilled.whitening is not None):
+            words = ("whitened", "normalised per channel")
+            raise ValueError(
+                f"{path}: the set's images are {words[is_whitened]}, those of the run {words[not is_whitened]}"
+            )
+        if is_whitened:
+            return jnp.asarray(decoded).reshape(classes, n, *shape)
         raw = decoded
         if distilled.metadata.space == "normalised":
             raw = denormalise(decoded, distilled.metadata.mean, distilled.metadata.std)

@@ -123,6 +123,7 @@ class Metadata:
         configuration: Configuration,
         dataset: Dataset,
         *,
+        is_whitened: bool = False,
         learning_rate: float | None = None,
         results: Mapping[str, Any] | None = None,
     ) -> Metadata:
@@ -131,6 +132,7 @@ class Metadata:
         Args:
           configuration: of the run.
           dataset: that it was distilled from.
+          is_whitened: whether images are whitened: their mean is then 0 and their std 1.
           learning_rate: that was learned with the images; None where none was.
           results: what was measured.
 
@@ -150,8 +152,8 @@ class Metadata:
             class_names=dataset.class_names,
             ipc=recipe.ipc,
             space=recipe.synthetic.space,
-            mean=dataset.mean,
-            std=dataset.std,
+            mean=(0.0,) * len(dataset.mean) if is_whitened else dataset.mean,
+            std=(1.0,) * len(dataset.std) if is_whitened else dataset.std,
             synthetic=recipe.synthetic.to_json(),
             decode=decoding_text(recipe.synthetic),
             protocol=recipe.protocol.to_json(),

@@ -87,6 +87,7 @@ def _explained(error: Exception) -> str | None:
 
 def _run(command: object, arguments: Sequence[str]) -> None:
     from jdd.cli import options
+    from jdd.cli.expert_options import Experts
     from jdd.cli.parse import Distill
     from jdd.runs.compilation_cache import keep_compiled_programs
 
@@ -102,6 +103,11 @@ def _run(command: object, arguments: Sequence[str]) -> None:
 
             keep_compiled_programs()
             repeat(command, arguments)
+        case Experts():
+            from jdd.cli.experts import experts
+
+            keep_compiled_programs()
+            experts(command, arguments)
         case options.Evaluate():
             from jdd.cli.evaluate import evaluate
 

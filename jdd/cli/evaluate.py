@@ -25,7 +25,7 @@ from jdd.cli.errors import naming, print_warning, require, warnings_as_lines
 from jdd.cli.options import Evaluate
 from jdd.cli.places import UNREGISTERED, new_file, set_file
 from jdd.configuration import DataChoice
-from jdd.data import ClassTable, class_table
+from jdd.data import ClassTable, class_table, whitened_table
 from jdd.datasets import Dataset, load_dataset
 from jdd.runs.errors import Interrupted
 from jdd.runs.experiment import check_augmentation
@@ -333,8 +333,11 @@ def _setting(
     with naming(*network_flags(command)):
         models = [each.model(classes, shape) for each in networks]
     evaluators = [_Evaluator(*each) for each in zip(networks, models, protocols, strict=True)]
+    whitening = None if distilled is None else distilled.whitening
     train, test = (
         class_table(split, classes, space.mean, space.std)
+        if whitening is None
+        else whitened_table(split, classes, whitening)
         for split in (dataset.train, dataset.test)
     )
     return _Setting(dataset, train, test, evaluators)

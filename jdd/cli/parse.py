@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 from jdd.cli import options, recipe_options
 from jdd.cli.errors import UsageError
+from jdd.cli.expert_options import Experts
 from jdd.validation import one_of
 
 HELP = """usage: jdd COMMAND ...
@@ -26,6 +27,7 @@ commands:
   distill METHOD   distil a data set; `jdd distill` lists the methods
   distill --config FILE
                    repeat a run from its config.json
+  experts          train networks on the real data, for methods that match their trajectories
   evaluate SET     train fresh networks on a set and test them
   show SET         describe a set and draw it
   export SET       write all images of a set as PNG files, or as one .npz
@@ -98,6 +100,7 @@ def parse(arguments: Sequence[str]) -> Any:
         print(f"jdd {__version__}")
         return None
     records = {
+        "experts": Experts,
         "evaluate": options.Evaluate,
         "show": options.Show,
         "export": options.Export,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from jdd.cli.places import expanded
 from jdd.configuration import Configuration
-from jdd.datasets import load_dataset
 from jdd.experts import ExpertPlan, Store, default_folder, estimated_seconds, open_store
 from jdd.methods import TrajectoryRecipe
 from jdd.methods.presets.constants import data_name
+from jdd.runs.experiment import loaded
 from jdd.runs.progress import duration
 
 # As many as the papers have; on the digits what takes a minute.
@@ -42,10 +42,7 @@ def store_for(
         return open_store(path)
     number = _EXPERTS.get(data_name(configuration.data.name), 100)
     command = plan.command(number, folder)
-    dataset = load_dataset(
-        configuration.data.name, data_dir=data_dir, test_share=configuration.data.test_share
-    ).restrict(configuration.data.classes)
-    seconds = estimated_seconds(plan, dataset, number)
+    seconds = estimated_seconds(plan, loaded(configuration.data, data_dir), number)
     raise ValueError(
         f"experts: {recipe.name} matches experts, and there are none in {path}: make them with `{command}` "
         f"(about {duration(seconds)} on this machine), or name the folder where they are"

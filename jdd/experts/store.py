@@ -61,6 +61,11 @@ class Store:
         return json_checksum({"snapshots": [record["checksums"] for record in self.records]})
 
     @property
+    def normalisation(self) -> Normalisation:
+        """What the images went through that the experts were trained on; a run with them uses it too."""
+        return self.plan.normalisation
+
+    @property
     def command(self) -> str:
         """The command that trains experts that are missing or damaged anew."""
         most = max(self.experts, default=0) + 1

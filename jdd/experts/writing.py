@@ -110,7 +110,7 @@ class StoreWriter:
                     f"shape {values.shape} after {len(done)}"
                 )
             place = expert * (self.plan.epochs + 1) + len(done)
-            rest = memoryview(values).cast("B")
+            rest = memoryview(values.tobytes())
             offset = place * len(rest)
             while rest:
                 written = os.pwrite(self._file, rest, offset)

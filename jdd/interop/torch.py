@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from jdd.nn.model import Model, Variables
 
@@ -79,6 +80,54 @@ def params_from_torch(model: Model, state_dict: Mapping[str, np.ndarray]) -> Var
                 stats[name] = moments
     variables = {"params": params, **({"batch_stats": stats} if stats else {})}
     return jax.tree.map(jnp.asarray, variables)
+
+
+def order_from_torch(model: Model, shapes: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """Where the numbers of a flattened network of ours are in the flattened one of PyTorch.
+
+    Args:
+      model: the network.
+      shapes: of the tensors of PyTorch's ``net.parameters()``, in its order: every layer's weight, then its
+        bias.
+
+    Returns:
+      int64 ``[P]``: ``ravel_pytree(variables["params"])[0] == torch_flat[order]``, where torch_flat is all
+      tensors flattened and joined.
+
+    Raises:
+      ValueError: if the tensors are not those of the network.
+
+    >>> from jdd.nn import convnet
+    >>> model = convnet(2, (4, 4, 3), width=1, depth=1, norm="none")
+    >>> order_from_torch(model, [(1, 3, 3, 3), (1,), (2, 4), (2,)])[
+    ...     :3
+    ... ].tolist()  # the classifier's bias first
+    [36, 37, 28]
+    """
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    first = np.cumsum([0, *sizes])[:-1]
+    # Numbers of places go the way of the weights.
+    tensors = [
+        np.arange(start, start + size).reshape(shape)
+        for start, size, shape in zip(first, sizes, shapes, strict=True)
+    ]
+    target = jax.eval_shape(lambda: model.init(jax.random.key(0)))["params"]
+    has_bias = {
+        kind: ["bias" in target[n] for n in _in_order(target) if _kind(target[n]) == kind]
+        for kind in ("conv", "norm", "dense")
+    }
+    names: list[str] = []
+    while len(names) < len(tensors):
+        kind = {4: "conv", 2: "dense"}.get(tensors[len(names)].ndim, "norm")
+        if not has_bias[kind]:
+            shape = shapes[len(names)]
+            raise ValueError(f"{model.name} has no layer for tensor {len(names)}, of shape {shape}")
+        layer = len(names)
+        names += [f"{layer}.weight"] + ([f"{layer}.bias"] if has_bias[kind].pop(0) else [])
+    if len(names) > len(tensors):
+        raise ValueError(f"{model.name} has more tensors than the {len(tensors)} that were given")
+    placed = params_from_torch(model, dict(zip(names, tensors, strict=True)))["params"]
+    return np.asarray(ravel_pytree(placed)[0], np.int64)
 
 
 def _torch_layers(

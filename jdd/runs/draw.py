@@ -16,6 +16,7 @@ from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from jdd.artefact import DistilledSet
+from jdd.artefact.display import shown
 from jdd.atomic_write import write_atomically
 from jdd.validation import at_least
 
@@ -201,10 +202,10 @@ def grid_of_set(distilled: DistilledSet, path: str | Path) -> Path:
     """
     soft = distilled.labels.ndim == 2
     labels = np.argmax(distilled.labels, -1) if soft else distilled.labels
-    images, shown = distilled.pixels(), distilled.shown()
-    if images.ndim == 5 or shown is not None:
+    images, before = distilled.pixels(), shown(distilled)
+    if images.ndim == 5 or before is not None:
         images = images[:, :_VARIANTS] if images.ndim == 5 else images[:, None]
-        images = images if shown is None else np.concatenate([shown[:, None], images], axis=1)
+        images = images if before is None else np.concatenate([before[:, None], images], axis=1)
         places = (np.flatnonzero(labels == c)[:_IMAGES] for c in range(distilled.num_classes))
         rows = np.concatenate(list(places))
         images, labels = images[rows], labels[rows]

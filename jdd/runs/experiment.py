@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jdd.configuration import Configuration, DataChoice, ExpertsChoice
-from jdd.data import Batch, ClassTable, Data, Trajectories
+from jdd.data import Batch, ClassTable, Data, Normalisation, Trajectories, Whitening
 from jdd.datasets import Dataset, load_dataset
 from jdd.evaluate import EvaluationProtocol
 from jdd.methods import Method, TrajectoryRecipe, build
@@ -35,6 +35,7 @@ class Experiment(NamedTuple):
       eval_model: the network of evaluations.
       protocol: of evaluations, with the plan's number of epochs.
       experts: on the device, up to the last epoch that is read; None for methods that match none.
+      whitening: of all images, that of the experts; None where images are normalised per channel.
     """
 
     configuration: Configuration
@@ -45,6 +46,7 @@ class Experiment(NamedTuple):
     eval_model: Model
     protocol: EvaluationProtocol
     experts: Trajectories | None = None
+    whitening: Whitening | None = None
 
     @property
     def data(self) -> Data:
@@ -60,6 +62,9 @@ class ExpertStore(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+    @property
+    def normalisation(self) -> Normalisation: ...
 
     def check(self, data: DataChoice, network: Network, *, epochs: int) -> None: ...
 
@@ -90,15 +95,7 @@ def prepare(
     """
     require_compilation()
     chosen = configuration.data
-    if dataset is None:
-        try:
-            dataset = load_dataset(chosen.name, data_dir=data_dir, test_share=chosen.test_share)
-        except ValueError as error:
-            raise ValueError(f"data: {error}") from error
-        try:
-            dataset = dataset.restrict(chosen.classes) if chosen.classes else dataset
-        except ValueError as error:
-            raise ValueError(f"classes: {error}") from error
+    dataset = loaded(chosen, data_dir) if dataset is None else dataset
     if dataset.num_classes < 2:
         raise ValueError(f"classes: {dataset.name} needs at least 2 classes, has 1")
     if chosen.fingerprint not in ("", dataset.fingerprint):
@@ -119,24 +116,26 @@ def prepare(
     except ValueError as error:
         raise ValueError(f"eval_norm: {eval_network.norm} norm on this network: {error}") from error
     method = build(configuration.recipe, model)
-    configuration, trajectories = _with_experts(configuration, experts)
-    train, test = dataset.tables()
+    configuration, trajectories, whitening = _with_experts(configuration, experts, dataset)
+    train, test = dataset.tables(whitening)
     experiment = Experiment(
-        configuration, dataset, train, test, method, eval_model, protocol, trajectories
+        *(configuration, dataset, train, test, method, eval_model, protocol),
+        experts=trajectories,
+        whitening=whitening,
     )
     _check_choices(experiment)
     return experiment
 
 
 def _with_experts(
-    configuration: Configuration, store: ExpertStore | None
-) -> tuple[Configuration, Trajectories | None]:
-    """The configuration with the fingerprint of its experts, and what a run reads of them."""
+    configuration: Configuration, store: ExpertStore | None, dataset: Dataset
+) -> tuple[Configuration, Trajectories | None, Whitening | None]:
+    """The configuration with the fingerprint of its experts, what a run reads of them, and their whitening."""
     recipe, chosen = configuration.recipe, configuration.experts
     if not isinstance(recipe, TrajectoryRecipe):
         if store is not None:
             raise ValueError(f"experts: {recipe.name} matches none, got those in {store.path}")
-        return configuration, None
+        return configuration, None, None
     if store is None:
         raise ValueError(f"experts: {recipe.name} matches recorded experts, and there are none")
     if chosen is not None and chosen.fingerprint not in ("", store.fingerprint):
@@ -149,8 +148,35 @@ def _with_experts(
         trajectories = store.trajectories(epochs=recipe.last_epoch)
     except ValueError as error:
         raise ValueError(f"experts: {error}") from error
+    fit = store.normalisation.fit
+    if fit is not None and recipe.synthetic.space != "normalised":
+        raise ValueError(
+            f"synthetic: {recipe.synthetic} has pixels in [0, 1], but the experts in {store.path} were trained on "
+            f"images whitened by {store.normalisation}"
+        )
+    whitening = None if fit is None else fit(dataset.train.images)
     chosen = ExpertsChoice(str(store.path), store.fingerprint)
-    return dataclasses.replace(configuration, experts=chosen), trajectories
+    return dataclasses.replace(configuration, experts=chosen), trajectories, whitening
+
+
+def loaded(chosen: DataChoice, data_dir: str | Path | None = None) -> Dataset:
+    """Reads a data set into host memory.
+
+    Args:
+      chosen: which.
+      data_dir: where the published sets are stored; None for the environment variable JDD_DATA_DIR.
+
+    Raises:
+      ValueError: one line that begins with "data" or "classes", whichever is wrong.
+    """
+    try:
+        dataset = load_dataset(chosen.name, data_dir=data_dir, test_share=chosen.test_share)
+    except ValueError as error:
+        raise ValueError(f"data: {error}") from error
+    try:
+        return dataset.restrict(chosen.classes) if chosen.classes else dataset
+    except ValueError as error:
+        raise ValueError(f"classes: {error}") from error
 
 
 def require_compilation() -> None:

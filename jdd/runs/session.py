@@ -305,11 +305,16 @@ class _Session:
         metadata = Metadata.of_run(
             configuration,
             experiment.dataset,
+            is_whitened=experiment.whitening is not None,
             learning_rate=None if rate is None else float(rate),
             results=results,
         )
         distilled = DistilledSet.from_params(
-            configuration.recipe.synthetic, learned.params, metadata, labels=learned.labels
+            configuration.recipe.synthetic,
+            learned.params,
+            metadata,
+            labels=learned.labels,
+            whitening=experiment.whitening,
         )
         distilled.save(self.directory.path / SET, overwrite=True)
         return distilled

@@ -94,8 +94,8 @@ def flat_trajectory(rho: float = 0.01, gap: float = 0.3) -> Flatness:
 def _ascent(rho: float, scale: Callable[[Array], Array]) -> optax.GradientTransformation:
     """The step from the parameters to the worst ones nearby, with its sign turned, as optax's SAM wants it."""
 
-    def update(g: Any, state: Any, params: Any) -> tuple[Any, Any]:
-        scaled = jax.tree.map(lambda p, g: scale(p) * g, params, g)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        scaled = jax.tree.map(lambda p, g: scale(p) * g, params, updates)
         length = -rho / (optax.tree.norm(scaled) + _TINY)
         return jax.tree.map(lambda p, g: length * scale(p) * g, params, scaled), state
 

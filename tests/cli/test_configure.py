@@ -20,6 +20,7 @@ from jdd.configuration import Configuration
 from jdd.methods import CHOICES, PRESETS, Recipe
 from jdd.runs.experiment import prepare
 from jdd.runs.session import evaluation_steps
+from tests.methods.small_runs import NETWORK_PRESETS
 from tests.parametrisations import mosaic, tinted
 
 SMALL = "--width 4 --depth 1"
@@ -359,8 +360,10 @@ TOGETHER = [
 def every_pair() -> list[Any]:
     """Each method with each of `TOGETHER`; those beyond one method for each are slow."""
     return [
-        pytest.param(method, names, marks=[pytest.mark.slow] if (i + j) % len(PRESETS) else [])
-        for i, method in enumerate(PRESETS)
+        pytest.param(
+            method, names, marks=[pytest.mark.slow] if (i + j) % len(NETWORK_PRESETS) else []
+        )
+        for i, method in enumerate(NETWORK_PRESETS)
         for j, names in enumerate(TOGETHER)
     ]
 
@@ -372,7 +375,7 @@ def replaced(method: str, *names: str) -> Configuration:
     return configuration(base._replace(recipe=dataclasses.replace(base.recipe, **texts)))
 
 
-@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("method", NETWORK_PRESETS)
 def test_every_choice_can_be_replaced_in_every_method(method):
     """Nothing else of the recipe changes."""
     usual = configured(f"{method} {FAST} --norm batch").recipe

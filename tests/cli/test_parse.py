@@ -90,6 +90,7 @@ def test_the_parsers_message_in_one_line_without_its_box(
         ("distill dsa --help", ["--strategy", "--resume", "--ipc", "Siamese"]),
         ("distill dc --help", ["--initial", "--distance"]),
         ("distill dm --help", [f"--{name.replace('_', '-')} CALL" for name in CHOICES]),
+        ("distill mtt --help", ["--experts FOLDER", "--steps N", "--iterations N"]),
         ("distill dcc --help", ["--warm-up-networks N", "class-wise matching; None for a"]),
         ("distill cafe --help", ["--outer X", "(default: 0.04)", "{corrected,original}"]),
         ("distill --config FILE --help", ["--data-dir", "--seed", "--out", "--resume"]),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jdd.artefact import DistilledSet
-from jdd.methods import PRESETS
 from tests.cli.conftest import QUICK, Outcome
 from tests.cli.subprocesses import in_one_process
+from tests.methods.small_runs import NETWORK_PRESETS
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ OWN = {
 }
 # The objectives and motions of the others are those of these, or are traced as a whole.
 RUN = ("dsa", "dm", "cafe", "ncfm")
-DISTIL = {name: ["distill", name, *SMALL, *OWN.get(name, []), *QUICK] for name in PRESETS}
+DISTIL = {name: ["distill", name, *SMALL, *OWN.get(name, []), *QUICK] for name in NETWORK_PRESETS}
 OF_REAL_IMAGES = "--classes 0 1 --width 4 --depth 1 --networks 1 --eval-epochs 1".split()
 COMMANDS = {
     **{name: [*DISTIL[name], "--out", name] for name in RUN},

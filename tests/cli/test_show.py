@@ -15,7 +15,7 @@ from jdd.choice import FACTORIES
 from jdd.cli.configure import factories_of
 from jdd.configuration import Configuration
 from jdd.data import Sampler
-from jdd.methods import CHOICES, Motion
+from jdd.methods import CHOICES, TRAJECTORY_CHOICES, Motion
 from tests.cli.conftest import Run
 
 
@@ -110,6 +110,7 @@ def test_methods(cli):
         "1001 epochs",
         "crop_scale_rotate",
         "1000 networks x 1 updates at IPC 1",
+        "5000 iterations at IPC 1",
         "warmed_up_gradients(after_warm_up(250, updates=10, updates_per_network=10))",
         "--sampler       uniform",
         "resnet18bn_ap    resnet18, norm batch, downsampling avg_pool",
@@ -117,7 +118,9 @@ def test_methods(cli):
     ):
         assert words in outcome.out, words
     assert all(name in outcome.out for name in FACTORIES)
-    assert all(f"--{field.replace('_', '-')} " in outcome.out for field in CHOICES)
+    assert all(
+        f"--{field.replace('_', '-')} " in outcome.out for field in CHOICES | TRAJECTORY_CHOICES
+    )
 
 
 def test_the_factories_of_a_kind():

@@ -69,7 +69,7 @@ def dataset() -> Dataset:
 
 
 def test_tables_hold_whitened_floats_sorted_by_class(dataset):
-    whitening = zca().fit(dataset.train.images)
+    whitening = fit_zca(dataset.train.images)
     train, test = dataset.tables(whitening)
     for table, split in ((train, dataset.train), (test, dataset.test)):
         order = np.argsort(split.labels, kind="stable")

@@ -15,6 +15,7 @@ from jdd.losses import (
     layerwise_cosine,
     mean_absolute_error,
     squared_error,
+    trajectory_distance,
 )
 
 METRICS = {"ours": layerwise_cosine, "mse": squared_error, "cos": flat_cosine}
@@ -124,3 +125,21 @@ def test_symmetry_scale_and_range(seed, factor, rows):
     np.testing.assert_allclose(squared_error(*scaled), factor**2 * squared_error(a, b), rtol=1e-4)
     for error in (absolute_error, mean_absolute_error):
         np.testing.assert_allclose(error(*scaled), factor * error(a, b), rtol=1e-4)
+
+
+def test_the_trajectory_distance_is_a_ratio_without_gradient_in_the_denominator():
+    start = {"w": jnp.array([1.0, 2.0]), "b": jnp.array(0.5)}
+    target = {"w": jnp.array([2.0, 0.0]), "b": jnp.array(1.5)}
+    student = {"w": jnp.array([2.0, 1.0]), "b": jnp.array(0.5)}
+    assert float(trajectory_distance(start, target, start)) == 1
+    assert float(trajectory_distance(target, target, start)) == 0
+    np.testing.assert_allclose(trajectory_distance(student, target, start), 2 / 6, rtol=1e-6)
+    of_student, of_target, of_start = jax.grad(trajectory_distance, (0, 1, 2))(
+        student, target, start
+    )
+    for leaf, step in zip(jax.tree.leaves(of_student), (-1 / 3, [0, 1 / 3]), strict=True):
+        np.testing.assert_allclose(leaf, step, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(of_target["w"], -np.asarray(of_student["w"]))
+    assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(of_start))
+    with pytest.raises(ValueError, match="same pytree structure"):
+        trajectory_distance(student, {"w": target["w"]}, start)

@@ -18,6 +18,8 @@ from jdd.nn import Model, convnet
 CLASSES, SHAPE = 3, (8, 8, 1)
 # The presets that run here; later ones have files of their own.
 PAPERS = ("dc", "dsa", "dcc", "dsac", "dm", "cafe", "cafe-fixed")
+# Those of the family that goes over networks.
+NETWORK_PRESETS = [name for name, preset in PRESETS.items() if preset.family is Recipe]
 # Two ops of the six compile in half the time.
 OPTIONS: dict[str, dict[str, Any]] = {
     "dsa": {"strategy": "crop_cutout"},

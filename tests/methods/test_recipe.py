@@ -13,11 +13,11 @@ import pytest
 
 import jdd
 from jdd import augment, data, evaluate, matching, methods, synthetic
-from jdd.methods import CHOICES, PRESETS, Recipe
+from jdd.methods import CHOICES, PRESETS, Recipe, TrajectoryRecipe, recipe_from_json
 from tests.methods.small_runs import resumed, run, same, small
 
 
-def every_recipe() -> dict[str, Recipe]:
+def every_recipe() -> dict[str, Any]:
     recipes = {name: preset.recipe(10, data="cifar10") for name, preset in PRESETS.items()}
     composed = dataclasses.replace(
         jdd.dsa(1),
@@ -43,11 +43,11 @@ RECIPES = every_recipe()
 def test_a_recipe_is_written_as_json_and_read_from_it(name):
     recipe = RECIPES[name]
     text = recipe.to_json()
-    again = Recipe.from_json(text)
+    again = recipe_from_json(text)
     assert again == recipe and hash(again) == hash(recipe) and again is not recipe
     assert again.to_json() == text and str(again) == str(recipe)
-    assert Recipe.from_json(json.loads(text)) == recipe
-    assert Recipe.from_json(recipe.record()) == recipe
+    assert type(recipe).from_json(json.loads(text)) == recipe
+    assert recipe_from_json(recipe.record()) == recipe
     assert json.loads(text)["version"] == 1
 
 
@@ -98,7 +98,7 @@ def test_print_shows_every_field_with_its_numbers(name):
     shown = [f.name for f in dataclasses.fields(recipe) if getattr(recipe, f.name) is not None]
     assert list(lines) == shown
     assert lines["name"] == recipe.name and lines["ipc"] == str(recipe.ipc)
-    assert lines["networks"] == str(recipe.networks) and lines["updates"] == str(recipe.updates)
+    assert all(lines[count] == str(getattr(recipe, count)) for count in recipe.counts)
 
 
 def test_print_of_dsa_in_full():
@@ -189,6 +189,16 @@ def test_unreadable_json_is_one_clear_line(changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         Recipe.from_json(json.dumps(record))
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_of_another_family_is_refused():
+    mtt, dsa = jdd.mtt(1), jdd.dsa(1)
+    with pytest.raises(ValueError, match="is of the family 'trajectories', not 'networks'"):
+        Recipe.from_json(mtt.to_json())
+    with pytest.raises(ValueError, match="is of the family 'networks', not 'trajectories'"):
+        TrajectoryRecipe.from_json(dsa.to_json())
+    with pytest.raises(ValueError, match="unknown family of recipes 'trees'"):
+        recipe_from_json(mtt.record() | {"family": "trees"})
 
 
 def test_what_is_no_json_is_one_clear_line():

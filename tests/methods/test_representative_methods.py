@@ -19,6 +19,7 @@ from jdd.datasets import load_dataset
 from jdd.methods import PRESETS, advance, build, from_clusters, on_real
 from jdd.nn import convnet
 from jdd.synthetic import from_real
+from tests.methods.small_runs import NETWORK_PRESETS
 
 SAMPLER = representative(6, every=2, pool=8)
 
@@ -58,7 +59,7 @@ def trace(made, real):
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", NETWORK_PRESETS)
 def test_every_method_takes_the_sampler(real, name, norm):
     assert all(trace(method(name, norm=norm), real))
 
