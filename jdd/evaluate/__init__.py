@@ -2,6 +2,7 @@
 
 from jdd.evaluate.accuracy import accuracy as accuracy
 from jdd.evaluate.accuracy import accuracy_of_batches as accuracy_of_batches
+from jdd.evaluate.accuracy import accuracy_under as accuracy_under
 from jdd.evaluate.accuracy import class_accuracies as class_accuracies
 from jdd.evaluate.contrastive import contrastive_signal as contrastive_signal
 from jdd.evaluate.evaluation import Evaluation as Evaluation

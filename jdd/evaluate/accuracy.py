@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jdd.augment import Augmentation
 from jdd.data.table import ClassTable, seen_by_networks, take
 from jdd.nn import Model
 from jdd.nn.model import Variables
@@ -111,6 +112,25 @@ def accuracy_of_batches(
 
     count = lax.map(correct, jnp.arange(batches, dtype=jnp.int32)).sum()
     return count.astype(jnp.float32) / n
+
+
+def accuracy_under(
+    augment: Augmentation, model: Model, variables: Variables, table: ClassTable
+) -> Array:
+    """The accuracy of a network that was trained under an augmentation, which may change test images too.
+
+    Args:
+      augment: of the training.
+      model: the network.
+      variables: of the network.
+      table: the images.
+
+    Returns:
+      That of `accuracy_of_batches` where the augmentation has ``of_tests``, else of `accuracy`.
+    """
+    if augment.of_tests is None:
+        return accuracy(model, variables, table)
+    return accuracy_of_batches(model, variables, table, augment.of_tests)
 
 
 def class_accuracies(
