@@ -20,13 +20,14 @@ ROOT = Path(jdd.__file__).parent
 # from the class table: evaluate and data are below methods.)
 ORDER = (
     "losses augment nn interop data datasets matching synthetic training evaluate baselines methods "
-    "configuration artefact checkpoint runs cli"
+    "configuration artefact checkpoint runs experts cli"
 ).split()
 # Import nothing of ours but each other.
 BOTTOM = {
     "atomic_write",
     "checksums",
     "choice",
+    "differences",
     "file_names",
     "leaves",
     "network_output",
@@ -126,7 +127,7 @@ def test_no_public_name_of_methods_is_also_a_module():
 
 
 def test_every_choice_of_a_recipe_has_a_kind_that_methods_or_below_define():
-    for kind in methods.CHOICES.values():
+    for kind in (methods.CHOICES | methods.TRAJECTORY_CHOICES).values():
         assert kind.__module__.split(".")[1] in ORDER[: ORDER.index("methods") + 1]
 
 

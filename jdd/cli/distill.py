@@ -45,7 +45,7 @@ def distill(command: Distill, arguments: Sequence[str]) -> None:
     with _naming_folder(options.resume):
         check_folder(folder, resume=options.resume)
     folder_of_experts = getattr(command.recipe, "experts", None)
-    with naming("--experts"):
+    with naming("--norm", "--experts", usual=["--experts"]):
         store = store_for(chosen, folder_of_experts, data_dir=command.data.data_dir)
     with _naming_prepared(command), warnings_as_lines():
         experiment = prepare(chosen, data_dir=command.data.data_dir, experts=store)

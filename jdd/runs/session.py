@@ -191,7 +191,8 @@ class _Session:
                 total=self.total,
                 stops=evaluation_steps(self.experiment),
                 decode=self.experiment.method.learned,
-                updates=lambda state: int(state.updates),
+                # Of trajectories, iterations that were skipped are work and have a loss too.
+                updates=lambda state: int(state.updates if self.unit == "step" else state.step),
                 hooks=loop.Hooks(
                     self._report, self._evaluate, self._save, lambda: self.interrupt.asked
                 ),

@@ -140,6 +140,22 @@ def test_ours_alone(load_script, iteration, built, small, name, words, recipes, 
         assert built[0].model == nn.convnet(10, iteration.SHAPE, conv=nn.lax_conv)
 
 
+def test_the_strategies_through_a_student(load_script, tmp_path):
+    name = "trajectory_iteration"
+    benchmark, script = load_script(f"benchmarks/{name}"), load_script("benchmarks/script")
+    out = tmp_path / "a.json"
+    words = "--ipc 1 --steps 2 --width 2 --rounds 1 --strategies direct remat frozen --out".split()
+    options = benchmark.Options
+    assert (
+        script.main(benchmark.__file__, "", options, benchmark.benchmark, [*words, str(out)]) == 0
+    )
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["images"] == 10 and row["steps"] == 2
+    for strategy in ("direct", "remat", "frozen"):
+        for entry in ("seconds", "temporaries_mb", "compile_seconds"):
+            assert row[f"{strategy}_{entry}"] > 0
+
+
 def test_the_evaluation(load_script, small, tmp_path):
     benchmark, script = load_script("benchmarks/evaluation"), load_script("benchmarks/script")
     out = tmp_path / "a.json"

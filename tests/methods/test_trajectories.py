@@ -120,25 +120,35 @@ def test_a_large_loss_is_skipped_or_stops_the_run():
     assert loss == np.inf
 
 
-def test_learned_labels_start_at_the_experts_and_images_at_those_they_know():
+def test_learned_labels_start_at_the_mean_of_the_experts():
     made = build(WHOLE)
     state = made.init(jax.random.key(0), data())
     known = Experts.of(made.model, data())
     images = state.synthetic["images"].reshape(-1, *SHAPE)
     logits = jnp.stack([known.logits(s, images) for s in experts().snapshots[:, -1]])
-    labels = jnp.repeat(jnp.arange(CLASSES), 2)
-    want = mean_of_correct(logits, labels)
+    want = mean_of_correct(logits, jnp.repeat(jnp.arange(CLASSES), 2))
     np.testing.assert_allclose(state.synthetic["labels"].reshape(-1, 3), want, rtol=1e-4, atol=1e-5)
-    # Of random networks each may know nothing of a class, but one of them was asked.
-    real = jdd.data.take(table(), jnp.arange(90))
-    truth = np.repeat(np.arange(CLASSES), 30)
-    for snapshot in experts().snapshots[:, -1]:
-        knows = np.argmax(known.logits(snapshot, real), -1) == truth
-        chosen = np.argmax(known.logits(snapshot, images), -1) == labels
-        full = [knows[truth == c].all() or not knows[truth == c].any() for c in range(CLASSES)]
-        if all(chosen.reshape(CLASSES, 2)[c].all() for c in range(CLASSES) if not full[c]):
-            return
-    pytest.fail("no expert knows the images")
+
+
+def test_a_run_can_start_at_images_that_an_expert_knows():
+    def by_brightness(params: Any, images: jax.Array) -> jax.Array:
+        """About half of the first two classes, and all of the third."""
+        mean = images.mean((1, 2, 3))[:, None] + params
+        return -jnp.abs(mean - jnp.array([[-1.6, -0.4, -0.32]]))
+
+    one = Trajectories(jnp.zeros((1, 1, 1)))
+    known = Experts(one, by_brightness, lambda snapshot: snapshot[0])
+    every = jdd.data.take(table(), jnp.arange(90))
+    is_known = np.argmax(by_brightness(0.0, every), -1) == np.repeat(np.arange(CLASSES), 30)
+    assert all(8 <= n < 22 for n in is_known.reshape(CLASSES, 30).sum(1)[:2])
+    start: Any = from_correct().of_experts
+    chosen = start(jax.random.key(0), table(), known, 2)
+    assert chosen.shape == (CLASSES, 2, *SHAPE)
+    classes = np.argmax(by_brightness(0.0, chosen.reshape(-1, *SHAPE)), -1)
+    assert classes.tolist() == [0, 0, 1, 1, 2, 2]
+    # Where no image is known, others are taken.
+    nothing = known._replace(network=lambda params, images: jnp.zeros((len(images), 3)))
+    assert start(jax.random.key(0), table(), nothing, 2).shape == chosen.shape
 
 
 def test_the_targets_labels_are_those_of_the_target():
@@ -207,14 +217,23 @@ def short(epochs: int) -> Data:
 
 
 def odd(name: str) -> synthetic.Parametrisation:
-    return dataclasses.replace(synthetic.pixels, init=lambda key, images: {name: images})
+    pixels = synthetic.pixels
+    return dataclasses.replace(
+        pixels,
+        init=lambda key, images: {name: images},
+        decode=lambda params, variant: pixels.decode({"images": params[name]}, variant),
+    )
 
 
 @pytest.mark.parametrize(
     ("recipe", "real", "message"),
     [
         ({}, Data(table()), "experts: matching trajectories needs recorded ones.*got NoneType"),
-        ({}, Data(table(), experts().snapshots), "experts: .*got Array"),  # type: ignore[arg-type]
+        (
+            {},
+            Data(table(), experts().snapshots),
+            "experts: matching trajectories needs recorded ones, .*got ",
+        ),  # type: ignore[arg-type]
         ({}, table(), "data must be a jdd.data.Data"),
         ({}, short(3), "read epoch 4 of an expert, but 3 are stored.*--epochs 4"),
         ({"expert_epochs": 4}, data(), "read epoch 6 of an expert, but 5 are stored"),

@@ -50,7 +50,8 @@ def datm(
 
     Reference: Guo et al., "Towards Lossless Dataset Distillation via Difficulty-Aligned Trajectory Matching",
     ICLR 2024, https://arxiv.org/abs/2310.05773. Deviations: those of `mtt`, of ``methods.learned_labels`` and
-    of ``methods.from_correct``; the authors have FTD's experts (``jdd experts --flat``) of 100 epochs.
+    of ``methods.from_correct``. The authors have FTD's experts (``jdd experts --flatness flat_trajectory``), of
+    100 epochs.
 
     >>> recipe = datm(10, data="cifar10")
     >>> recipe.start_epochs, recipe.labels, recipe.initial, recipe.skip_above

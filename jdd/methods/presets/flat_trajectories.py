@@ -22,8 +22,8 @@ def ftd(
 ) -> TrajectoryRecipe:
     """Flat Trajectory Distillation: `mtt` from flat experts; the set is a moving average of the pixels.
 
-    Experts are trained by sharpness-aware minimisation (``jdd experts --flat``). Any experts do for this
-    recipe, which cannot tell them apart.
+    Experts are trained by sharpness-aware minimisation (``jdd experts --flatness flat_trajectory``). This
+    recipe does not check that they were.
 
     Args:
       ipc: images per class.

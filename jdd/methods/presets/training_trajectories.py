@@ -52,8 +52,8 @@ def mtt(
 
     Reference: Cazenavette et al., "Dataset Distillation by Matching Training Trajectories", CVPR 2022,
     https://arxiv.org/abs/2203.11932. Deviations: the step size is learned as its logarithm
-    (``methods.raw_step_size`` is the authors' form); 5000 iterations, not 5001; images as the data set
-    normalises them, where the authors whiten some data sets by ZCA.
+    (``methods.raw_step_size`` is the authors' form); 5000 iterations, not 5001. Images are normalised as those
+    of the experts, which the authors whiten for some data sets (``jdd experts --normalisation zca``).
 
     >>> recipe = mtt(1, data="cifar10")
     >>> recipe.objective, recipe.start_epochs, recipe.expert_epochs
