@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from jdd.methods import dsa as dsa
     from jdd.methods import dsac as dsac
     from jdd.methods import ftd as ftd
+    from jdd.methods import haba as haba
     from jdd.methods import idc as idc
     from jdd.methods import mtt as mtt
     from jdd.methods import ncfm as ncfm
@@ -88,7 +89,7 @@ _NAMES = {
     "load_dataset": "datasets",
     **dict.fromkeys(
         "Recipe TrajectoryRecipe build dc dsa dcc dsac dm cafe cafe_fixed idc dream dream_plus ncfm mtt tesla "
-        "ftd datm".split(),
+        "ftd datm haba".split(),
         "methods",
     ),
 }

@@ -241,3 +241,27 @@ def parts_of(samples: Any, weights: Array, most: int) -> tuple[Any, Array]:
 
     samples = jax.tree.map(lambda x: cut(x, x[:fill]), samples)
     return samples, cut(weights, jnp.zeros(fill, weights.dtype))
+
+
+def in_parts(function: Callable[[Array], Any], samples: Array, most: int) -> Any:
+    """A function of all samples, of at most so many at a time.
+
+    Args:
+      function: from ``[m, ...]`` to a pytree of arrays with one row for each sample.
+      samples: ``[n, ...]``.
+      most: samples at a time.
+
+    Returns:
+      What the function returns, with n rows.
+
+    Raises:
+      ValueError: if there are no samples.
+
+    >>> in_parts(lambda x: 2 * x, jnp.arange(5.0), 2).tolist()
+    [0.0, 2.0, 4.0, 6.0, 8.0]
+    """
+    n = samples.shape[0]
+    if 1 <= n <= most:
+        return function(samples)
+    results = lax.map(function, parts_of(samples, jnp.ones(n, samples.dtype), most)[0])
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], results)

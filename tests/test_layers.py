@@ -28,6 +28,7 @@ BOTTOM = {
     "checksums",
     "choice",
     "differences",
+    "file_names",
     "leaves",
     "network_output",
     "streaming",

@@ -8,6 +8,8 @@ become images. Nothing is pickled.
 """
 
 from jdd.artefact.distilled_set import DistilledSet as DistilledSet
+from jdd.artefact.export import export_arrays as export_arrays
+from jdd.artefact.export import export_images as export_images
 from jdd.artefact.format import FORMAT_VERSION as FORMAT_VERSION
 from jdd.artefact.initial import from_set as from_set
 from jdd.artefact.metadata import Metadata as Metadata

@@ -35,7 +35,7 @@ def unknown_choices(content: Any) -> list[str]:
 
 
 def decoding_text(parametrisation: Parametrisation) -> str:
-    """Returns how stored arrays become images, from the first line of the factory's docstring.
+    """Returns how stored arrays become images: its formula, or else the first line of the factory's docstring.
 
     >>> decoding_text(pixels)
     'images are stored as they are'
@@ -45,7 +45,8 @@ def decoding_text(parametrisation: Parametrisation) -> str:
     if parametrisation.expression is None:
         return ""
     docstring = inspect.getdoc(FACTORIES[parametrisation.expression.name]) or ""
-    return f"{parametrisation.describe()}: {docstring.partition(chr(10))[0]}"
+    words = parametrisation.formula or docstring.partition(chr(10))[0]
+    return f"{parametrisation.describe()}: {words}"
 
 
 def arrays_text(stored: Stored) -> str:

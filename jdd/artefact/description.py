@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jdd.artefact.checks import is_finite, is_int
+from jdd.artefact.decoding import arrays_text
+from jdd.synthetic import equivalent_ipc
 from jdd.validation import count
 
 if TYPE_CHECKING:
+    from jdd.artefact.distilled_set import DistilledSet
     from jdd.artefact.metadata import Metadata
 
 # Shown in rows of their own.
@@ -45,6 +48,35 @@ def described(metadata: Metadata, protocol: str) -> dict[str, str]:
     for name, value in metadata.results.items():
         facts[f"result: {name}"] = _score(value) or words(value)
     return facts
+
+
+def rows_of(distilled: DistilledSet) -> dict[str, str]:
+    """Returns what a set holds as words, by name; also where its parametrisation is unknown here."""
+    n = len(distilled.labels)
+    if distilled.metadata.unknown_choices():
+        rows = {"images": f"{n}, not decoded: their parametrisation is unknown here"}
+    else:
+        size = "x".join(map(str, distilled.image_shape))
+        variants = "" if distilled.variants == 1 else f", {distilled.variants} variants of each"
+        stored = f"{count(distilled.num_floats, 'number')} stored"
+        words = budget(distilled.num_floats, distilled.num_classes, distilled.image_shape)
+        rows = {"images": f"{n} of {size}{variants} ({stored})", "budget": words}
+    rows["labels"] = "hard" if distilled.labels.ndim == 1 else "soft"
+    rows["stored arrays"] = arrays_text(distilled.stored)
+    if distilled.whitening is not None:
+        rows["whitening"] = "ZCA, of the file: test images must go through it too"
+    return rows
+
+
+def budget(num_floats: int, num_classes: int, image_shape: tuple[int, int, int]) -> str:
+    """Returns how much a set stores, and how many images per class that is.
+
+    >>> budget(58_560, 10, (32, 32, 3)), budget(30_720, 10, (32, 32, 3))
+    ('58560 numbers, as many as 1.906 images per class', '30720 numbers, as many as 1 image per class')
+    """
+    equivalent = f"{equivalent_ipc(num_floats, num_classes, image_shape):.4g}"
+    images = "image" if equivalent == "1" else "images"
+    return f"{count(num_floats, 'number')}, as many as {equivalent} {images} per class"
 
 
 def words(value: Any) -> str:

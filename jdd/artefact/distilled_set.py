@@ -14,18 +14,18 @@ import numpy as np
 from jdd.artefact import file
 from jdd.artefact.checks import check_labels, one_line, require, require_finite
 from jdd.artefact.decoding import (
-    arrays_text,
     decoded_images,
     decoded_shape,
     decoding_text,
     restored,
 )
+from jdd.artefact.description import rows_of
+from jdd.artefact.display import as_pixels
 from jdd.artefact.format import format_version
 from jdd.artefact.metadata import Metadata
-from jdd.artefact.whitened import check_whitening, taken_from, tensors_of, unwhitened
-from jdd.data import Whitening, denormalise
+from jdd.artefact.whitened import check_whitening, taken_from, tensors_of
+from jdd.data import Whitening
 from jdd.synthetic import Parametrisation, Statistics, flat, from_space
-from jdd.validation import count
 
 if TYPE_CHECKING:
     import torch  # pyright: ignore[reportMissingImports]
@@ -253,12 +253,7 @@ class DistilledSet:
 
     def pixels(self) -> np.ndarray:
         """Returns the images for people, clipped, uint8, shaped as `images`."""
-        raw = self.images
-        if self.whitening is not None:
-            raw = unwhitened(raw, self.whitening)
-        elif self.metadata.space == "normalised":
-            raw = denormalise(raw, self.metadata.mean, self.metadata.std)
-        return np.rint(np.clip(raw, 0.0, 1.0) * 255.0).astype(np.uint8)
+        return as_pixels(self, self.images)
 
     def to_torch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the normalised images and the labels as PyTorch tensors, on the CPU, as copies.
@@ -283,17 +278,7 @@ class DistilledSet:
 
     def describe(self) -> dict[str, str]:
         """Describes the set for people, by name of the row; also where the parametrisation is unknown."""
-        labels = "hard" if self.labels.ndim == 1 else "soft"
-        if self.metadata.unknown_choices():
-            images = f"{len(self.labels)}, not decoded: their parametrisation is unknown here"
-        else:
-            size = "x".join(map(str, self.image_shape))
-            variants = "" if self.variants == 1 else f", {self.variants} variants of each"
-            images = f"{len(self.labels)} of {size}{variants} ({count(self.num_floats, 'number')} stored)"
-        rows = {"images": images, "labels": labels, "stored arrays": arrays_text(self.stored)}
-        if self.whitening is not None:
-            rows["whitening"] = "ZCA, of the file: test images must go through it too"
-        return rows | self.metadata.describe()
+        return rows_of(self) | self.metadata.describe()
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Writes the set to a file, and its metadata beside it as ``.json``.

@@ -30,6 +30,8 @@ class Augmentation(Choice):
       name: "none", "dsa", "dc", "idc", the last with "cutmix", or any other name.
       strategy: names of its ops, joined by "_"; empty if it has none.
       mixes_labels: whether ``per_sample`` needs labels as probabilities ``[n, K]``; see `augmented`.
+      of_tests: ``of_tests(images) -> images``, of a batch of test images, for networks that train under this
+        augmentation; None where test images stay as they are.
 
     >>> dsa_augmentation("crop_flip").name
     'dsa'
@@ -40,6 +42,7 @@ class Augmentation(Choice):
     name: str
     strategy: str = ""
     mixes_labels: bool = False
+    of_tests: Callable[[Array], Array] | None = None
 
     @property
     def is_none(self) -> bool:
@@ -236,6 +239,7 @@ def batch_standardised(base: Augmentation | None = None) -> Augmentation:
         "batch-standardised" if then.is_none else f"batch-standardised + {then.name}",
         then.strategy,
         then.mixes_labels,
+        of_tests=standardised,
     )
 
 

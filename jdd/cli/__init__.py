@@ -123,6 +123,10 @@ def _run(command: object, arguments: Sequence[str]) -> None:
             from jdd.cli.show import show
 
             show(command)
+        case options.Export():
+            from jdd.cli.export import export
+
+            export(command)
         case options.Methods():
             from jdd.cli.show import methods
 

@@ -17,6 +17,7 @@ from jdd.cli.parse import Distill, method_options
 from jdd.cli.places import expanded
 from jdd.cli.recipe_options import RecipeOptions, TrajectoryOptions
 from jdd.configuration import Configuration, DataChoice, EvaluationPlan
+from jdd.file_names import file_name
 from jdd.methods import PRESETS, Recipe, TrajectoryRecipe
 from jdd.methods.presets.constants import data_name
 from jdd.validation import one_of
@@ -288,12 +289,4 @@ def run_folder(configuration: Configuration, out: Path | None) -> Path:
             f"seed{configuration.seed}",
         ]
     )
-    # Of names from outside, what every file system takes; a long list of classes is cut.
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name)
-    return Path("runs", safe if len(safe) <= 120 else f"{safe[:100]}-{_short_hash(name)}")
-
-
-def _short_hash(text: str) -> str:
-    import hashlib
-
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return Path("runs", file_name(name))

@@ -285,5 +285,19 @@ class Show:
 
 
 @dataclasses.dataclass(frozen=True)
+class Export:
+    """Write all images of a distilled set, in all their variants, as files for other programs.
+
+    A folder gets a PNG of each image, in a folder for each class. A .npz gets the images as networks see them, and
+    loses nothing.
+    """
+
+    set: Annotated[
+        Positional[Path], arg(metavar="SET", help="A .safetensors file, or a run directory.")
+    ]
+    out: Annotated[Path, PATH, option("PLACE", "A new folder, or a new file that ends in .npz.")]
+
+
+@dataclasses.dataclass(frozen=True)
 class Methods:
     """List methods, choices, evaluation protocols and networks."""

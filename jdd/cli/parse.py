@@ -30,6 +30,7 @@ commands:
   experts          train networks on the real data, for methods that match their trajectories
   evaluate SET     train fresh networks on a set and test them
   show SET         describe a set and draw it
+  export SET       write all images of a set as PNG files, or as one .npz
   methods          list methods, choices, protocols and networks
 
 `jdd COMMAND --help` lists the options. Examples:
@@ -39,6 +40,7 @@ commands:
   jdd distill dm --objective class_gradients        DM with the objective of DC
   jdd show runs/dsa-digits-ipc1-seed0
   jdd evaluate runs/dsa-digits-ipc1-seed0
+  jdd export runs/dsa-digits-ipc1-seed0 --out images
 
 Compiled programs are kept in the user's cache folder; JAX_COMPILATION_CACHE_DIR names another.
 JDD_IMPORT names Python modules to import first, separated by commas: your own methods and choices.
@@ -101,6 +103,7 @@ def parse(arguments: Sequence[str]) -> Any:
         "experts": Experts,
         "evaluate": options.Evaluate,
         "show": options.Show,
+        "export": options.Export,
         "methods": options.Methods,
     }
     try:

@@ -44,7 +44,7 @@ def store_for(
         recipe.last_epoch,
         configuration.data,
         configuration.network,
-        augment=recipe.augment,
+        augment=recipe.protocol.augment,  # as evaluation networks train, in all papers
         flatness=flat_trajectory() if recipe.name in _FLAT else None,
     )
     plans = [dataclasses.replace(plan, normalisation=each) for each in (per_channel(), zca())]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jdd.augment import Augmentation
 from jdd.data.table import ClassTable, seen_by_networks, take
 from jdd.nn import Model
 from jdd.nn.model import Variables
@@ -57,6 +60,78 @@ def accuracy(
 
     count = lax.map(correct, jnp.arange(batches, dtype=jnp.int32)).sum()
     return count.astype(jnp.float32) / n
+
+
+def accuracy_of_batches(
+    model: Model,
+    variables: Variables,
+    table: ClassTable,
+    transform: Callable[[Array], Array],
+    *,
+    batch_size: int = 128,
+) -> Array:
+    """The accuracy where what a network sees of an image depends on the batch it is in (HaBa's code).
+
+    Batches are spread evenly over the table, so that each has images of all classes. Where the images
+    do not fill them, some are in two batches, and count once.
+
+    Args:
+      model: the network; BatchNorm uses its running statistics.
+      variables: the variables of the network.
+      table: the images.
+      transform: of a batch of images, ``[n, H, W, ch]``, as networks see them else.
+      batch_size: images of a batch, at most; the authors test with 128.
+
+    Returns:
+      A float32 scalar between 0 and 1.
+
+    Raises:
+      ValueError: if batch_size is below 1.
+
+    Reference: the code of Liu et al., NeurIPS 2022, https://arxiv.org/abs/2210.16774. Deviation: its batches are
+    consecutive images of the file.
+
+    >>> import numpy as np
+    >>> from jdd.data import Split, class_table
+    >>> from jdd.nn import convnet
+    >>> split = Split(np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 0, 0, 1], np.int32))
+    >>> model, table = convnet(2, (8, 8, 1), width=4), class_table(split, 2, (0.5,), (0.5,))
+    >>> value = accuracy_of_batches(model, model.init(jax.random.key(0)), table, lambda x: 2 * x)
+    >>> float(value) in (0.25, 0.75)
+    True
+    """
+    n = table.images.shape[0]
+    batches = -(-n // at_least("batch_size", batch_size, 1))
+    size = -(-n // batches)
+
+    def correct(i: Array) -> Array:
+        place = i + batches * jnp.arange(size)
+        images = transform(take(table, place % n))
+        label = jnp.searchsorted(table.start, place % n, side="right") - 1
+        predicted = jnp.argmax(model.apply(variables, images), -1)
+        return jnp.sum((predicted == label) & (place < n))
+
+    count = lax.map(correct, jnp.arange(batches, dtype=jnp.int32)).sum()
+    return count.astype(jnp.float32) / n
+
+
+def accuracy_under(
+    augment: Augmentation, model: Model, variables: Variables, table: ClassTable
+) -> Array:
+    """The accuracy of a network that was trained under an augmentation, which may change test images too.
+
+    Args:
+      augment: of the training.
+      model: the network.
+      variables: of the network.
+      table: the images.
+
+    Returns:
+      That of `accuracy_of_batches` where the augmentation has ``of_tests``, else of `accuracy`.
+    """
+    if augment.of_tests is None:
+        return accuracy(model, variables, table)
+    return accuracy_of_batches(model, variables, table, augment.of_tests)
 
 
 def class_accuracies(

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from jdd.data.table import ClassTable
-from jdd.evaluate.accuracy import accuracy
+from jdd.evaluate.accuracy import accuracy_under
 from jdd.evaluate.protocol import EvaluationProtocol
 from jdd.nn import Model
 from jdd.nn.model import Variables
@@ -196,9 +196,9 @@ def _program(
     ) -> Array:
         sgd = protocol.sgd._replace(learning_rate=learning_rate)
 
-        def test_now(variables: Variables, loss: Array) -> Array:
+        def test_now(variables: Variables, loss: Array | None = None) -> Array:
             del loss
-            return accuracy(model, variables, test)
+            return accuracy_under(protocol.augment, model, variables, test)
 
         def one(key: Array) -> Array:
             start, training = jax.random.split(key)
@@ -215,7 +215,7 @@ def _program(
                 record=None if checkpoints == 1 else test_now,
                 record_after=tested_after,
             )
-            return accuracy(model, state.variables, test) if checkpoints == 1 else tested
+            return test_now(state.variables) if checkpoints == 1 else tested
 
         return mapped(one, keys, over_seeds)
 

@@ -13,13 +13,13 @@ from jdd.augment import (
     STRATEGY,
     STRATEGY_NO_FLIP,
     Augmentation,
+    batch_standardised,
     cutmix_augmentation,
     dc_augmentation,
     dsa_augmentation,
     dsa_or_none,
     idc_augmentation,
     no_augmentation,
-    parse_strategy,
 )
 from jdd.choice import from_json
 from jdd.nn import Network
@@ -282,7 +282,8 @@ def _refuse_differences(protocol: str, ours: Mapping[str, Any], content: Mapping
             )
 
 
-def _idc(name: str, augment: Augmentation) -> EvaluationProtocol:
+def idc_training(name: str, augment: Augmentation) -> EvaluationProtocol:
+    """IDC's training of networks, under an augmentation."""
     return EvaluationProtocol(
         name,
         1000,
@@ -308,80 +309,20 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         EvaluationProtocol("cafe", 600, batch_norm=_DC_BATCH_NORM),
         EvaluationProtocol("dsa", 1000, dsa_augmentation(STRATEGY)),
         EvaluationProtocol("dsa-no-flip", 1000, dsa_augmentation(STRATEGY_NO_FLIP)),
-        _idc(
+        EvaluationProtocol("haba", 1000, batch_standardised(dsa_augmentation(STRATEGY))),
+        EvaluationProtocol(
+            "haba-no-flip", 1000, batch_standardised(dsa_augmentation(STRATEGY_NO_FLIP))
+        ),
+        idc_training(
             "idc", cutmix_augmentation(0.5, base=idc_augmentation("color_crop_flip_scale_rotate"))
         ),
-        _idc(
+        idc_training(
             "idc-no-flip",
             cutmix_augmentation(0.5, base=idc_augmentation("color_crop_scale_rotate")),
         ),
-        _idc("idc-no-cutmix", idc_augmentation("color_crop_scale_rotate")),
+        idc_training("idc-no-cutmix", idc_augmentation("color_crop_scale_rotate")),
     )
 }
 """DC's protocol (on MNIST with crop_scale_rotate, with BatchNorm crop_noise), CAFE's where it does
-not augment, DSA's (without flip on digits), and IDC's (without flip on digits, without CutMix on MNIST)."""
-
-
-def dc_protocol(data: str) -> EvaluationProtocol:
-    """DC's protocol for a data set: crop_scale_rotate on MNIST, no augmentation elsewhere.
-
-    >>> dc_protocol("mnist").name, dc_protocol("cifar10").name
-    ('dc-crop-scale-rotate', 'dc')
-    """
-    return PROTOCOLS["dc-crop-scale-rotate" if data == "mnist" else "dc"]
-
-
-def dsa_protocol(strategy: str) -> EvaluationProtocol:
-    """DSA's protocol with the strategy that was matched with, whatever the data and the network.
-
-    Raises:
-      ValueError: if the strategy names an unknown op.
-
-    >>> dsa_protocol("crop_flip").name
-    'dsa, crop_flip'
-    """
-    augment = dsa_or_none(strategy)
-    for name in ("dsa", "dsa-no-flip"):
-        if PROTOCOLS[name].augment == augment:
-            return PROTOCOLS[name]
-    return dataclasses.replace(PROTOCOLS["dsa"], name=f"dsa, {strategy or 'none'}", augment=augment)
-
-
-def cafe_protocol(data: str, strategy: str) -> EvaluationProtocol:
-    """CAFE's protocol: DC's with twice its epochs, or with augmentation DSA's.
-
-    Raises:
-      ValueError: if the strategy names an unknown op.
-
-    >>> cafe_protocol("cifar10", "none").name, cafe_protocol("cifar10", "crop").name
-    ('cafe', 'dsa, crop')
-    """
-    if not dsa_or_none(strategy).is_none:
-        return dsa_protocol(strategy)
-    protocol = dc_protocol(data)
-    return PROTOCOLS["cafe"] if protocol.name == "dc" else protocol
-
-
-def idc_protocol(strategy: str, *, cutmix: float = 0.5) -> EvaluationProtocol:
-    """IDC's protocol with a strategy of its own order of the DSA ops, and CutMix on some of the batches.
-
-    Args:
-      strategy: ops of color, crop, cutout, flip, scale, rotate, joined by "_", or "none".
-      cutmix: the probability of mixing a batch; 0 for no CutMix.
-
-    Raises:
-      ValueError: if the strategy names an unknown op, or the probability is not from 0 to 1.
-
-    Reference: the code of Kim et al., ICML 2022, https://arxiv.org/abs/2205.14959.
-
-    >>> idc_protocol("color_crop_scale_rotate").name, idc_protocol("color_crop", cutmix=0).name
-    ('idc-no-flip', 'idc, color_crop, no CutMix')
-    """
-    augment = idc_augmentation(strategy) if parse_strategy(strategy) else no_augmentation()
-    if cutmix:
-        augment = cutmix_augmentation(cutmix, base=augment)
-    for name in ("idc", "idc-no-flip", "idc-no-cutmix"):
-        if PROTOCOLS[name].augment == augment:
-            return PROTOCOLS[name]
-    mixing = f"CutMix {cutmix:g}" if cutmix else "no CutMix"
-    return _idc(f"idc, {strategy or 'none'}, {mixing}", augment)
+not augment, DSA's (without flip on digits), HaBa's (the same on standardised batches), and IDC's (without
+flip on digits, without CutMix on MNIST)."""

@@ -13,6 +13,7 @@ from jdd.augment import Augmentation, dsa_augmentation
 from jdd.choice import from_json
 from jdd.configuration import DataChoice
 from jdd.data import Normalisation, per_channel
+from jdd.file_names import file_name
 from jdd.nn import Network, network
 from jdd.nn.registry import default_options
 from jdd.training import SGD, Flatness
@@ -178,7 +179,6 @@ def default_folder(plan: ExpertPlan) -> Path:
         parts.append(plan.normalisation.expression.name)
     if plan.flatness is not None and plan.flatness.expression is not None:
         parts.append(plan.flatness.expression.name)
-    name = "-".join(parts)
-    return Path(
-        "experts", "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name)
-    )
+    if plan.augment.of_tests is not None:
+        parts.append("standardised")
+    return Path("experts", file_name("-".join(parts)))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdd.datasets import Dataset
-from jdd.evaluate.accuracy import accuracy
+from jdd.evaluate.accuracy import accuracy_under
 from jdd.experts import training
 from jdd.experts.plan import ExpertPlan
 from jdd.experts.store import Store, open_store
@@ -188,7 +188,7 @@ class _Session:
         seconds = (time.perf_counter() - began) / len(wanted)
         for expert, place in zip(wanted, places, strict=True):
             variables = jax.tree.map(lambda x, place=place: x[place], state.training.variables)
-            tested = float(_accuracy(self.model, variables, self.test))
+            tested = float(_accuracy(self.plan.augment, self.model, variables, self.test))
             facts = {"loss": losses[place], "test_accuracy": tested, "seconds": round(seconds, 3)}
             self.writer.finish(expert, facts)
             self.progress.note(
@@ -238,7 +238,7 @@ class _Session:
                 )
 
 
-_accuracy = jax.jit(accuracy, static_argnums=0)
+_accuracy = jax.jit(accuracy_under, static_argnums=(0, 1))
 
 
 def _facts(

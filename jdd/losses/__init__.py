@@ -1,6 +1,12 @@
 """Losses: pure functions of arrays and pytrees, without configuration, state or model."""
 
 from jdd.losses.characteristic import characteristic_function as characteristic_function
+from jdd.losses.contrastive import basis_contrastive as basis_contrastive
+from jdd.losses.contrastive import paper_adversary as paper_adversary
+from jdd.losses.contrastive import paper_view_similarity as paper_view_similarity
+from jdd.losses.contrastive import released_adversary as released_adversary
+from jdd.losses.contrastive import supervised_contrastive as supervised_contrastive
+from jdd.losses.contrastive import view_similarity as view_similarity
 from jdd.losses.distance import absolute_error as absolute_error
 from jdd.losses.distance import flat_cosine as flat_cosine
 from jdd.losses.distance import layerwise_cosine as layerwise_cosine

@@ -5,6 +5,9 @@ from jdd.matching.base import RESERVED_FOLD as RESERVED_FOLD
 from jdd.matching.base import Context as Context
 from jdd.matching.base import Pair as Pair
 from jdd.matching.base import Stage as Stage
+from jdd.matching.base import Task as Task
+from jdd.matching.base import Views as Views
+from jdd.matching.base import bound as bound
 from jdd.matching.base import stateless as stateless
 from jdd.matching.base import value_of as value_of
 from jdd.matching.bidirectional import Bidirectional as Bidirectional

@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 
 from jdd.augment import Augmentation, no_augmentation
 from jdd.choice import Choice
+from jdd.data.batch import Batch
 from jdd.network_output import Output
 from jdd.streaming import Over
 
@@ -32,8 +33,25 @@ class Pair(NamedTuple):
 
 
 @functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["decode"], meta_fields=["variants"]
+)
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """The whole synthetic set in each of its variants, for stages that compare variants.
+
+    Attributes:
+      decode: ``decode(variant) -> Batch``, class-stacked and normalised, with derivatives; the variant is an
+        index, which may be traced. A ``jax.tree_util.Partial``.
+      variants: how many there are.
+    """
+
+    decode: Callable[[Array | int], Batch]
+    variants: int
+
+
+@functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["network", "params", "key", "step"],
+    data_fields=["network", "params", "key", "step", "views"],
     meta_fields=["coupled", "augment", "over_classes"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +69,7 @@ class Context:
         training mode); a batch is then never split.
       augment: the augmentation that ``siamese()`` applies to both sides.
       over_classes: how classes are run where a stage does not set it (``jdd.streaming``).
+      views: the whole synthetic set in all its variants; None where it has one alone, or inside of a class.
     """
 
     network: Callable[[Any, Array], Output | Array]
@@ -60,6 +79,7 @@ class Context:
     coupled: bool = False
     augment: Augmentation = no_augmentation()
     over_classes: Over = None
+    views: Views | None = None
 
     def __post_init__(self) -> None:
         # A Partial is a pytree, a bare function is not.
@@ -106,6 +126,24 @@ class Context:
         """The same context with another key."""
         return dataclasses.replace(self, key=jax.random.fold_in(self.key, data))
 
+    def without_views(self) -> Context:
+        """The same context without what derivatives are taken with respect to."""
+        return dataclasses.replace(self, views=None)
+
+
+class Task(NamedTuple):
+    """What a stage must know before a run if it has a network of its own.
+
+    Attributes:
+      model: the network that is matched on, a ``jdd.nn.Model`` for the classes and images of the run.
+      synthetic: in words, for messages.
+      variants: of each synthetic image.
+    """
+
+    model: Any
+    synthetic: str
+    variants: int
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Stage(Choice):
@@ -114,10 +152,13 @@ class Stage(Choice):
     Attributes:
       init: ``init(key) -> state``.
       apply: ``apply(value, state, context) -> (value, state)``.
+      bind: ``bind(task) -> stage``, for a stage that cannot begin before it knows the task (`bound`); None for all
+        others.
     """
 
     init: Callable[[Array], State]
     apply: Callable[[Value, State, Context], tuple[Value, State]]
+    bind: Callable[[Task], Stage] | None = None
 
 
 def stateless(function: Callable[[Value, Context], Value]) -> Stage:
@@ -129,6 +170,39 @@ def stateless(function: Callable[[Value, Context], Value]) -> Stage:
     6.0
     """
     return Stage(lambda key: (), lambda value, state, context: (function(value, context), state))
+
+
+def bound(stage: Stage, task: Task) -> Stage:
+    """The stage for a task: itself, unless it, or a stage in it, has a network of its own.
+
+    Raises:
+      ValueError: if the task does not suit the stage.
+
+    >>> plain = stateless(lambda value, context: value)
+    >>> bound(plain, Task(None, "pixels()", 1)) is plain
+    True
+    """
+    return stage if stage.bind is None else stage.bind(task)
+
+
+def binding(make: Callable[..., Stage], *stages: Stage) -> Callable[[Task], Stage] | None:
+    """What a combinator's `Stage.bind` is: the combinator on bound stages; None where no stage needs a task.
+
+    Args:
+      make: the combinator, from stages alone.
+      *stages: that it combines.
+    """
+    if all(stage.bind is None for stage in stages):
+        return None
+    return lambda task: make(*(bound(stage, task) for stage in stages))
+
+
+def is_stateful(stage: Stage) -> bool:
+    """Whether a stage has a state (or has one for a task)."""
+    # The key is made inside: composing an objective starts no backend.
+    return stage.bind is not None or bool(
+        jax.tree.leaves(jax.eval_shape(lambda: stage.init(jax.random.key(0))))
+    )
 
 
 def value_of(stage: Stage, value: Value, context: Context) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -11,7 +12,14 @@ import jax
 from jax import Array
 
 from jdd.choice import Choice, register
-from jdd.matching.base import Context, Stage, check_stages, is_scalar
+from jdd.matching.base import (
+    Context,
+    Stage,
+    binding,
+    check_stages,
+    is_scalar,
+    is_stateful,
+)
 from jdd.streaming import Over, check_over, summed
 
 StepFunction = Callable[[Any], Any]
@@ -58,7 +66,7 @@ def chain(*stages: Stage) -> Stage:
             states.append(stage_state)
         return value, tuple(states)
 
-    return Stage(_init_all(stages), apply)
+    return Stage(_init_all(stages), apply, binding(chain, *stages))
 
 
 @register
@@ -90,7 +98,7 @@ def add(*stages: Stage) -> Stage:
             states.append(stage_state)
         return total, tuple(states)
 
-    return Stage(_init_all(stages), apply)
+    return Stage(_init_all(stages), apply, binding(add, *stages))
 
 
 @register
@@ -121,7 +129,7 @@ def scale(factor: float | StepFunction, stage: Stage) -> Stage:
             raise ValueError("scale needs a stage that ends in a scalar")
         return value * (factor(context.step) if callable(factor) else factor), state
 
-    return Stage(stage.init, apply)
+    return Stage(stage.init, apply, binding(functools.partial(scale, factor), stage))
 
 
 @register
@@ -160,7 +168,7 @@ def switch(index: StepFunction, *stages: Stage) -> Stage:
         chosen = jax.numpy.asarray(index(context.step), jax.numpy.int32)
         return jax.lax.switch(chosen, [branch(i) for i in range(len(stages))], (value, state))
 
-    return Stage(_init_all(stages), apply)
+    return Stage(_init_all(stages), apply, binding(functools.partial(switch, index), *stages))
 
 
 @register
@@ -189,8 +197,7 @@ def over_networks(stage: Stage, *, over: Over = None) -> Stage:
     """
     check_over("over", over)
     check_stages("over_networks", stage)
-    # The key is made inside: composing an objective starts no backend.
-    if jax.tree.leaves(jax.eval_shape(lambda: stage.init(jax.random.key(0)))):
+    if is_stateful(stage):
         raise ValueError("over_networks needs a stage without state")
 
     def apply(value: Any, state: Any, context: Context) -> tuple[Any, Any]:
@@ -236,7 +243,7 @@ def when_coupled(coupled: Stage, independent: Stage) -> Stage:
         value, after = independent.apply(value, state[1], context)
         return value, (state[0], after)
 
-    return Stage(init, apply)
+    return Stage(init, apply, binding(when_coupled, coupled, independent))
 
 
 def _init_all(stages: tuple[Stage, ...]) -> Callable[[Array], tuple[Any, ...]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import Array, lax
 
 from jdd import losses
 from jdd.choice import register
 from jdd.data.batch import Batch
 from jdd.matching.base import Context, Pair, Stage, stateless
-from jdd.streaming import MicroBatches, default_forward_batch, parts_of
+from jdd.streaming import MicroBatches, default_forward_batch, in_parts
 
 
 class Embedded(NamedTuple):
@@ -51,6 +50,7 @@ def embeddings(
 
     Reference: Zhao, Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
 
+    >>> import jax.numpy as jnp
     >>> from jdd.matching import Batch, Context, Pair, value_of
     >>> batch = Batch(jnp.ones((4, 2)), jnp.zeros(4, int))
     >>> from jdd.network_output import Output
@@ -66,7 +66,7 @@ def embeddings(
             return context.features(context.params, images)[1]
 
         def side(batch: Batch, function: Any, micro_batch: int) -> Embedded:
-            return Embedded(_streamed(function, batch.images, micro_batch), batch.weights)
+            return Embedded(in_parts(function, batch.images, micro_batch), batch.weights)
 
         size = default_forward_batch()
         real_size, synthetic_size = micro_batches.sizes(
@@ -96,6 +96,7 @@ def joint_embeddings() -> Stage:
 
     Reference: the code of DM (Zhao, Bilen, WACV 2023) for networks with BatchNorm.
 
+    >>> import jax.numpy as jnp
     >>> from jdd.matching import Batch, Context, Pair, value_of
     >>> batch = Batch(jnp.ones((3, 4, 2)), jnp.zeros((3, 4), int))
     >>> from jdd.network_output import Output
@@ -121,6 +122,7 @@ def joint_embeddings() -> Stage:
 def batch_mean() -> Stage:
     """Replaces both sides of a pair of `Embedded` by their weighted means ``[d]``.
 
+    >>> import jax.numpy as jnp
     >>> from jdd.matching import Context, Pair, value_of
     >>> side = Embedded(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([1.0, 0.0]))
     >>> context = Context(lambda p, x: x, {}, jax.random.key(0))
@@ -145,14 +147,3 @@ def mean_embedding() -> Stage:
     return stateless(
         lambda pair, context: losses.mean_embedding(pair.synthetic.values, pair.real.values)
     )
-
-
-def _streamed(function: Any, images: Array, micro_batch: int) -> Array:
-    """``function`` of all images, at most ``micro_batch`` at a time."""
-    n = images.shape[0]
-    if n < 1:
-        raise ValueError("cannot embed an empty batch")
-    if n <= micro_batch:
-        return function(images)
-    embedded = lax.map(function, parts_of(images, jnp.ones(n, images.dtype), micro_batch)[0])
-    return embedded.reshape(-1, embedded.shape[-1])[:n]

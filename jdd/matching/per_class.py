@@ -13,7 +13,7 @@ from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
 from jdd.choice import register
 from jdd.data.batch import Batch
-from jdd.matching.base import Context, Pair, Stage, check_stages, is_scalar
+from jdd.matching.base import Context, Pair, Stage, check_stages, is_scalar, is_stateful
 from jdd.streaming import Over, check_over, mapped, mapped_and_summed, summed
 
 
@@ -55,7 +55,7 @@ def per_class(stage: Stage, *, over_classes: Over = None) -> Stage:
     _check("per_class", stage, over_classes)
 
     def apply(pair: Pair, state: Any, context: Context) -> tuple[Any, Any]:
-        classes = _classes(pair)
+        classes, context = _classes(pair), context.without_views()
 
         def one(c: Array, synthetic: Batch, shared: tuple[()], rest: Any) -> Any:
             real, context = rest
@@ -178,6 +178,7 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
 
     def apply(pair: Pair, state: Any, context: Context) -> tuple[Any, Any]:
         of_stage, of_objective = state
+        context = context.without_views()
         classes, over = _classes(pair), over_classes or context.over_classes
 
         # Called twice, for one side each: the compiler takes the other one out.
@@ -210,8 +211,7 @@ def each_against_all(stage: Stage, objective: Stage, *, over_classes: Over = Non
 def _check(name: str, stage: Stage, over_classes: Over) -> None:
     check_over("over_classes", over_classes)
     check_stages(name, stage)
-    # The key is made inside: composing an objective starts no backend.
-    if jax.tree.leaves(jax.eval_shape(lambda: stage.init(jax.random.key(0)))):
+    if is_stateful(stage):
         raise ValueError(f"{name} needs a stage without state: put the stateful stage behind it")
 
 

@@ -55,6 +55,7 @@ from jdd.methods.presets import dream_plus as dream_plus
 from jdd.methods.presets import dsa as dsa
 from jdd.methods.presets import dsac as dsac
 from jdd.methods.presets import ftd as ftd
+from jdd.methods.presets import haba as haba
 from jdd.methods.presets import idc as idc
 from jdd.methods.presets import mtt as mtt
 from jdd.methods.presets import ncfm as ncfm
@@ -77,3 +78,7 @@ from jdd.methods.student_step import raw_step_size as raw_step_size
 from jdd.methods.trajectory_loop import trajectory_method as trajectory_method
 from jdd.methods.trajectory_recipe import TRAJECTORY_CHOICES as TRAJECTORY_CHOICES
 from jdd.methods.trajectory_recipe import TrajectoryRecipe as TrajectoryRecipe
+from jdd.methods.view_adversary import Adversary as Adversary
+from jdd.methods.view_adversary import paper_adversary as paper_adversary
+from jdd.methods.view_adversary import released_adversary as released_adversary
+from jdd.methods.view_adversary import view_similarity as view_similarity

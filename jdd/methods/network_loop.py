@@ -10,10 +10,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.tree_util import Partial
 
 from jdd.data import ClassTable, Data, View
 from jdd.data.sampler import check_draw
-from jdd.matching import RESERVED_FOLD, Context, Pair, Schedule, over_networks
+from jdd.matching import (
+    RESERVED_FOLD,
+    Context,
+    Pair,
+    Schedule,
+    Task,
+    Views,
+    bound,
+    over_networks,
+)
 from jdd.matching.base import is_scalar
 from jdd.methods.beginning import (
     check_initial,
@@ -28,7 +38,7 @@ from jdd.methods.method import Learned, Method, Metrics, State
 from jdd.methods.motion import Net, Round
 from jdd.methods.recipe import Recipe
 from jdd.nn import Model, stacked
-from jdd.synthetic import all_variants, flat, one_variant
+from jdd.synthetic import all_variants, flat, one_variant, seen_variant
 
 
 def network_method(recipe: Recipe, model: Model) -> Method:
@@ -74,14 +84,15 @@ def network_method(recipe: Recipe, model: Model) -> Method:
                 f"networks_per_update above 1 needs a motion that never trains, got {recipe.motion}"
             )
         model = stacked(model, recipe.networks_per_update)
-        averaged = dataclasses.replace(recipe, objective=over_networks(recipe.objective))
+        running = dataclasses.replace(recipe, objective=over_networks(recipe.objective))
     else:
-        averaged = recipe
+        task = Task(single, repr(recipe.synthetic), recipe.synthetic.variants)
+        running = dataclasses.replace(recipe, objective=bound(recipe.objective, task))
     return Method(
         recipe,
         model,
-        functools.partial(_init, averaged, model, single),
-        functools.partial(_step, averaged, model),
+        functools.partial(_init, running, model, single),
+        functools.partial(_step, running, model),
         lambda state: all_variants(recipe.synthetic, state.synthetic, state.statistics),
         functools.partial(_summary, recipe),
         lambda state: Learned(state.synthetic),
@@ -186,7 +197,12 @@ def _updated(
 
     def loss(synthetic_params: Any) -> tuple[Array, Any]:
         batch = one_variant(synthetic, synthetic_params, decode_key, state.statistics)
-        value, after = recipe.objective.apply(Pair(batch, real), state.objective, context)
+        seen = context
+        if synthetic.variants > 1:
+            decode = functools.partial(seen_variant, synthetic)
+            views = Views(Partial(decode, synthetic_params, state.statistics), synthetic.variants)
+            seen = dataclasses.replace(context, views=views)
+        value, after = recipe.objective.apply(Pair(batch, real), state.objective, seen)
         if not is_scalar(value):
             raise ValueError(f"the objective of {recipe.name} must end in a scalar, and does not")
         return value, after

@@ -102,7 +102,8 @@ def class_by_class(learning_rate: float, momentum: float = 0.5) -> Optimizer:
         if len(sizes) != 1 or sizes == {()}:
             raise ValueError(
                 "class_by_class needs parameters whose leading axis is the class, got shapes "
-                f"{[jnp.shape(leaf) for leaf in jax.tree.leaves(params)]}"
+                f"{[jnp.shape(leaf) for leaf in jax.tree.leaves(params)]}: by_group gives each group of parameters "
+                "an optimiser"
             )
         ((classes,),) = sizes
         carried = momentum**classes

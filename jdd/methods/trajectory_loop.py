@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 
-from jdd.data import Data
-from jdd.matching import Context, Pair, Segment, SyntheticSet
+from jdd.data import Batch, Data
+from jdd.matching import Context, Pair, Segment, SyntheticSet, Task, Views, bound
 from jdd.matching.base import is_scalar
 from jdd.methods.beginning import (
     checked_table,
@@ -43,9 +44,10 @@ def trajectory_method(recipe: TrajectoryRecipe, model: Model) -> Method:
       The method.
 
     Raises:
-      ValueError: if the network has BatchNorm; from ``init``, if the data has no experts, those of another
-        network, or fewer epochs than the recipe reads, or the table has other classes or images than the
-        network; from ``step``, if the objective does not end in a scalar.
+      ValueError: if the network has BatchNorm, or the objective compares variants and images have one; from
+        ``init``, if the data has no experts, those of another network, or fewer epochs than the recipe reads,
+        or the table has other classes or images than the network; from ``step``, if the objective does not end
+        in a scalar.
 
     Reference: Cazenavette et al., "Dataset Distillation by Matching Training Trajectories", CVPR 2022,
     https://arxiv.org/abs/2203.11932. Deviations: the expert is drawn in every iteration, where the original
@@ -57,11 +59,13 @@ def trajectory_method(recipe: TrajectoryRecipe, model: Model) -> Method:
     'ConvNet-3'
     """
     check_network(model)
+    task = Task(model, repr(recipe.synthetic), recipe.synthetic.variants)
+    running = dataclasses.replace(recipe, objective=bound(recipe.objective, task))
     return Method(
         recipe,
         model,
-        functools.partial(_init, recipe, model),
-        functools.partial(_step, recipe, model),
+        functools.partial(_init, running, model),
+        functools.partial(_step, running, model),
         functools.partial(_decoded, recipe),
         functools.partial(_summary, recipe),
         functools.partial(_learned, recipe),
@@ -155,7 +159,9 @@ def _updated(
         soft = jax.nn.softmax(logits) if recipe.labels.is_soft else batch.labels
         step_size = recipe.step_size.value(learned[STEP_SIZE])
         pair = Pair(SyntheticSet(batch.images, soft, step_size), segment)
-        value, after = recipe.objective.apply(pair, state.objective, context)
+        views = Views(Partial(_variant, batch), synthetic.variants)
+        seen = dataclasses.replace(context, views=views)
+        value, after = recipe.objective.apply(pair, state.objective, seen)
         if not is_scalar(value):
             raise ValueError(f"the objective of {recipe.name} must end in a scalar, and does not")
         return value, after
@@ -174,6 +180,11 @@ def _updated(
     return value, dataclasses.replace(
         state, synthetic=moved, optimizer=optimizer, objective=objective
     )
+
+
+def _variant(batch: Batch, variant: Array | int) -> Batch:
+    """One variant of a class-stacked batch that has all of them."""
+    return batch._replace(images=batch.images[:, :, variant])
 
 
 def _kept_if(is_kept: Array, moved: TrajectoryState, before: TrajectoryState) -> TrajectoryState:

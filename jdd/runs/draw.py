@@ -16,12 +16,14 @@ from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from jdd.artefact import DistilledSet
+from jdd.artefact.display import shown
 from jdd.atomic_write import write_atomically
 from jdd.validation import at_least
 
 _INK, _LOSS, _ACCURACY = "#2b2d33", "#2f6db5", "#c4511f"
 _BASELINES = ("#6b7280", "#2e8b57", "#8a5fb0", "#b08a2e")
 _CELL, _WIDEST = 96, 1600  # pixels: readable on a screen and in a README
+_IMAGES, _VARIANTS = 10, 5  # of a class, and of an image, where images have variants
 
 
 def grid(
@@ -193,7 +195,18 @@ def _escaped(name: str) -> str:
 
 
 def grid_of_set(distilled: DistilledSet, path: str | Path) -> Path:
-    """Draws a distilled set with `grid`; images with soft labels stand in the row of the largest one."""
+    """Draws a distilled set with `grid`; images with soft labels stand in the row of the largest one.
+
+    Of a set with variants it shows the first 10 images of each class, with what its parametrisation shows
+    (bases) and the first 5 variants of each, side by side.
+    """
     soft = distilled.labels.ndim == 2
     labels = np.argmax(distilled.labels, -1) if soft else distilled.labels
-    return grid(distilled.pixels(), labels, distilled.metadata.class_names, path)
+    images, before = distilled.pixels(), shown(distilled)
+    if images.ndim == 5 or before is not None:
+        images = images[:, :_VARIANTS] if images.ndim == 5 else images[:, None]
+        images = images if before is None else np.concatenate([before[:, None], images], axis=1)
+        places = (np.flatnonzero(labels == c)[:_IMAGES] for c in range(distilled.num_classes))
+        rows = np.concatenate(list(places))
+        images, labels = images[rows], labels[rows]
+    return grid(images, labels, distilled.metadata.class_names, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 
+from jdd.artefact.description import budget
 from jdd.runs.directory import RunDirectory
 from jdd.runs.experiment import Experiment
 from jdd.runs.machine import device
@@ -26,6 +27,12 @@ def facts(experiment: Experiment, directory: RunDirectory, step: int) -> dict[st
     if experts is not None and experiment.experts is not None:
         shapes = experiment.experts.snapshots.shape
         choices["experts"] = f"{shapes[0]} from {experts.folder}, up to epoch {shapes[1] - 1}"
+    key, method = jax.random.key(0), experiment.method
+    params = jax.eval_shape(
+        lambda data: method.learned(method.init(key, data)).params, experiment.data
+    )
+    numbers = int(recipe.synthetic.num_floats(params))
+    choices["budget"] = budget(numbers, dataset.num_classes, dataset.image_shape)
     return {
         "data set": f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.train)} train and "
         f"{len(dataset.test)} test images of {shape}",

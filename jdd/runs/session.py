@@ -25,7 +25,7 @@ from jdd.runs.machine import device, peak_memory_mb
 from jdd.runs.progress import RunProgress
 from jdd.runs.scores import Score, networks_per_dispatch
 from jdd.runs.stderr import print_line
-from jdd.synthetic import flat, from_real
+from jdd.synthetic import equivalent_ipc, flat, from_real
 
 # Given a key and a callback (networks done, of how many), the accuracies.
 Training = Callable[[jax.Array, Callable[[int, int], None]], evaluate.Evaluation]
@@ -368,6 +368,9 @@ class _Session:
                 },
                 "updates": int(state.updates),
                 "num_floats": distilled.num_floats,
+                "equivalent_ipc": equivalent_ipc(
+                    distilled.num_floats, distilled.num_classes, distilled.image_shape
+                ),
                 **({"schedule": dict(schedule)} if schedule else {}),
                 "network": self.experiment.method.model.name,
                 "eval_network": self.experiment.eval_model.name,

@@ -50,6 +50,10 @@ class Parametrisation(Choice):
         for no limit.
       projected: when that happens: after every "update", or once per "network", before its first
         update.
+      shown: ``shown(params) -> [C, n, H, W, ch]`` in `space`, with the channels of decoded images or one: what
+        pictures show before the variants of each image; None for nothing.
+      formula: how the arrays of `stored` become images, in words, for those who read them without this
+        library; empty for the first line of the factory's docstring.
     """
 
     init: Callable[[Array, Array], Params]
@@ -62,6 +66,8 @@ class Parametrisation(Choice):
     num_floats: Callable[[Params], int] = _count_floats
     project: Callable[[Params], Params] | None = None
     projected: Literal["update", "network"] = "update"
+    shown: Callable[[Params], Array] | None = None
+    formula: str = ""
 
     def __post_init__(self) -> None:
         one_of("space", self.space, SPACES)
@@ -113,6 +119,17 @@ def one_variant(
     """
     count = parametrisation.variants
     variant = 0 if count == 1 else jax.random.randint(key, (), 0, count)
+    return seen_variant(parametrisation, params, statistics, variant)
+
+
+def seen_variant(
+    parametrisation: Parametrisation, params: Params, statistics: Statistics, variant: Array | int
+) -> Batch:
+    """The set with one variant of all images; as networks see it.
+
+    Returns:
+      A class-stacked batch, images ``[C, n, H, W, ch]``.
+    """
     batch = parametrisation.decode(params, variant)
     return batch._replace(images=from_space(parametrisation.space, batch.images, statistics))
 
@@ -131,6 +148,21 @@ def all_variants(parametrisation: Parametrisation, params: Params, statistics: S
 def flat(batch: Batch) -> Batch:
     """A class-stacked batch with classes and images on one axis, class-major."""
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+
+def equivalent_ipc(num_floats: int, num_classes: int, image_shape: tuple[int, int, int]) -> float:
+    """How many images per class take as many numbers.
+
+    Args:
+      num_floats: the storage budget of a set, ``Parametrisation.num_floats(params)``.
+      num_classes: of the set.
+      image_shape: ``(H, W, channels)`` of its images.
+
+    >>> round(equivalent_ipc(58_560, 10, (32, 32, 3)), 3)
+    1.906
+    """
+    height, width, channels = image_shape
+    return num_floats / (num_classes * height * width * channels)
 
 
 def check_images(images: Array) -> None:

@@ -13,6 +13,7 @@ from jdd.methods.presets.contrastive_signals import dsac as dsac
 from jdd.methods.presets.difficulty_alignment import datm as datm
 from jdd.methods.presets.distribution_matching import dm as dm
 from jdd.methods.presets.efficient_parametrisation import idc as idc
+from jdd.methods.presets.factorisation import haba as haba
 from jdd.methods.presets.feature_alignment import cafe as cafe
 from jdd.methods.presets.feature_alignment import cafe_fixed as cafe_fixed
 from jdd.methods.presets.flat_trajectories import ftd as ftd
@@ -74,4 +75,5 @@ PRESETS: dict[str, Preset] = {
     ),
     "ftd": Preset(ftd, "Flat Trajectory Distillation", "Du et al., CVPR 2023"),
     "datm": Preset(datm, "Difficulty-Aligned Trajectory Matching", "Guo et al., ICLR 2024"),
+    "haba": Preset(haba, "HAllucinators and BAses", "Liu et al., NeurIPS 2022"),
 }

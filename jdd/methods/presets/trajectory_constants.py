@@ -140,6 +140,20 @@ DATM: Table[SoftConstants] = {
 """Of Guo et al."""
 
 
+HABA: Table[Constants] = {
+    "cifar10": {
+        1: Constants(50, 2, 2, None, 1e2, 1e-7, 1e-2, whitened=True),
+        10: Constants(30, 2, 20, None, 1e2, 1e-5, 1e-3, whitened=True),
+        50: Constants(30, 2, 20, None, 1e2, 1e-5, 1e-2, whitened=True),
+    },
+    "cifar100": MTT["cifar100"],
+    "tiny_imagenet": MTT["tiny_imagenet"],
+    "digits": _DIGITS,
+}
+"""Of Liu et al., by bases per class; the rate of pixels is that of bases and of hallucinators. They state that other
+data sets "mostly follow" MTT, whose rows these are, with its rate of the pixels."""
+
+
 def row_of(table: Table[Row], data: str, ipc: int) -> Row:
     """The row of a data set: of the largest IPC that is not above this one, or the smallest.
 
@@ -161,6 +175,7 @@ TABLES: dict[str, Table[Constants] | Table[SoftConstants]] = {
     "tesla": TESLA,
     "ftd": FTD,
     "datm": DATM,
+    "haba": HABA,
 }
 """By method."""
 
