@@ -60,7 +60,11 @@ def test_numbers_of_numpy_are_written_as_json():
     [
         (DataChoice, {"classes": "01"}, "classes must be a sequence of names .*, got '01'"),
         (EvaluationPlan, {"random": "no"}, "random must be True or False, got 'no'"),
-        (Configuration, {"recipe": "dsa"}, "recipe must be of kind Recipe, got 'dsa'"),
+        (
+            Configuration,
+            {"recipe": "dsa"},
+            "recipe must be of kind Recipe or TrajectoryRecipe, got 'dsa'",
+        ),
         (Configuration, {"data": "digits"}, "data must be of kind DataChoice, got 'digits'"),
         (Configuration, {"network": "mlp"}, "network must be of kind Network, got 'mlp'"),
         (Configuration, {"evaluation": 3}, "evaluation must be of kind EvaluationPlan, got 3"),

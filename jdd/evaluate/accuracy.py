@@ -91,6 +91,7 @@ def accuracy_of_batches(
     Reference: the code of Liu et al., NeurIPS 2022, https://arxiv.org/abs/2210.16774. Deviation: its batches are
     consecutive images of the file.
 
+    >>> import jax
     >>> import numpy as np
     >>> from jdd.data import Split, class_table
     >>> from jdd.nn import convnet
