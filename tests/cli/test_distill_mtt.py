@@ -62,7 +62,7 @@ def test_a_run_leaves_a_set_with_its_learning_rate_and_experts(made):
     metadata = distilled.metadata
     assert metadata.method == "mtt" and distilled.images.shape == (4, 8, 8, 1)
     rate = metadata.learning_rate
-    assert rate is not None and rate > 0 and rate != 0.02
+    assert rate is not None and rate > 0 and rate != 0.03
     fingerprint = config_of(made.path)["experts"]["fingerprint"]
     assert re.fullmatch(r"[0-9a-f]{32}", fingerprint)
     assert metadata.configuration["experts"]["fingerprint"] == fingerprint

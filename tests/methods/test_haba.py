@@ -77,7 +77,8 @@ def small_haba(**changes: Any) -> Any:
 def real():
     """Three classes and two experts of an epoch each."""
     flat_params = ravel_pytree(small_model().init(jax.random.key(0))["params"])[0]
-    steps = 0.1 * jax.random.normal(jax.random.key(1), (2, 2, flat_params.size))
+    shape = (2, 2, flat_params.size)
+    steps = 0.1 * jax.random.normal(jax.random.key(1), shape, jnp.float32)
     return data.Data(table(), data.Trajectories(flat_params[None, None] + steps))
 
 
