@@ -14,7 +14,7 @@ from tests.methods.small_runs import small_model, table
 
 def by_hand(variables, batches):
     """The accuracy where every image is standardised with those of its batch."""
-    images = np.asarray(take(table(), np.arange(90)))
+    images = np.asarray(take(table(), jax.numpy.arange(90)))
     labels, correct = np.repeat(np.arange(3), 30), 0
     for rows in batches:
         batch = images[rows]
