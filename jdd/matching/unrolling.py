@@ -172,7 +172,7 @@ def student_inputs(
     [[1.0, 0.0], [1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]
     """
     order_key, variant_key, augment_key = jax.random.split(key, 3)
-    drawn = jax.random.randint(variant_key, (steps,), 0, variants)
+    drawn = jax.random.randint(variant_key, (steps,), 0, variants, jnp.int32)
     keys = jax.random.split(augment_key, steps)
     if batch_size is None or batch_size >= images:
         return StudentInputs(None, None, drawn, keys)

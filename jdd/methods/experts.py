@@ -114,7 +114,7 @@ def from_correct() -> Initial:
         check_enough(table, n)
         expert_key, draw_key = jax.random.split(key)
         snapshots = experts.trajectories.snapshots
-        expert = jax.random.randint(expert_key, (), 0, snapshots.shape[0])
+        expert = jax.random.randint(expert_key, (), 0, snapshots.shape[0], jnp.int32)
         indices, weights = draw_indices(draw_key, table, min(table.largest, 4 * n + 16))
         candidates = take(table, indices)
         logits = experts.logits(

@@ -47,7 +47,7 @@ def uniform_epochs(stop: int, *, first: int = 0) -> StartEpochs:
 
     def draw(key: Array, iteration: Array) -> Array:
         del iteration
-        return jax.random.randint(key, (), first, stop)
+        return jax.random.randint(key, (), first, stop, jnp.int32)
 
     return StartEpochs(draw, stop)
 
@@ -88,7 +88,7 @@ def widening_epochs(stop: int, *, first_stop: int, iterations: int, first: int =
         # In whole numbers: a product of floats can fall short of the next one.
         done = jnp.minimum(jnp.asarray(iteration, jnp.int32), iterations)
         end = first_stop + (stop - first_stop) * done // iterations
-        return jax.random.randint(key, (), first, end)
+        return jax.random.randint(key, (), first, end, jnp.int32)
 
     return StartEpochs(draw, stop)
 

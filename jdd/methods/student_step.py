@@ -65,8 +65,8 @@ def raw_step_size(initial: float = 0.01, *, least: float | None = None) -> StepS
 
     Reference: Cazenavette et al., CVPR 2022, https://arxiv.org/abs/2203.11932.
 
-    >>> raw_step_size(0.01, least=1e-3)
-    raw_step_size(0.01, least=0.001)
+    >>> raw_step_size(0.02, least=1e-3)
+    raw_step_size(0.02, least=0.001)
     """
     positive("initial", initial)
     if least is not None and initial < positive("least", least):

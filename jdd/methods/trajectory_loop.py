@@ -102,7 +102,7 @@ def _step(
     experts = _checked_experts(recipe, model, data)
     key = jax.random.fold_in(state.key, state.step)
     expert_key, epoch_key, variant_key, objective_key = jax.random.split(key, 4)
-    expert = jax.random.randint(expert_key, (), 0, experts.trajectories.num_experts)
+    expert = jax.random.randint(expert_key, (), 0, experts.trajectories.num_experts, jnp.int32)
     epoch = recipe.start_epochs.draw(epoch_key, state.step)
     segment = experts.segment(expert, epoch, recipe.expert_epochs)
     labels = state.labels

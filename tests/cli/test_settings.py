@@ -26,8 +26,12 @@ OWN = {
 RUN = ("dsa", "dm", "cafe", "ncfm")
 DISTIL = {name: ["distill", name, *SMALL, *OWN.get(name, []), *QUICK] for name in NETWORK_PRESETS}
 OF_REAL_IMAGES = "--classes 0 1 --width 4 --depth 1 --networks 1 --eval-epochs 1".split()
+EXPERTS = "--classes 0 1 --width 4 --depth 1 --experts 2 --epochs 4 --normalisation zca".split()
+DATM = "--classes 0 1 --width 4 --depth 1 --steps 3 --iterations 3 --skip-above 50".split()
 COMMANDS = {
     **{name: [*DISTIL[name], "--out", name] for name in RUN},
+    "whitened experts": ["experts", *EXPERTS, "--out", "whitened"],
+    "datm": ["distill", "datm", *DATM, *QUICK, "--experts", "whitened", "--out", "datm"],
     "random": ["evaluate", "random", *OF_REAL_IMAGES, "--protocol", "dsa-no-flip"],
     "herding": ["evaluate", "from_herding(1)", *OF_REAL_IMAGES],
     "set": ["evaluate", "dsa", "--networks", "1", "--eval-epochs", "1", "--baseline", "none"],
@@ -56,7 +60,7 @@ def test_every_command_works_with_the_same_results(tmp_path):
         for name, outcome in outcomes(commands, changes, tmp_path / setting).items():
             if outcome.code != 0 or "warning" in outcome.err.lower():
                 failures[setting, name] = outcome.err
-        for name in RUN:
+        for name in (*RUN, "datm"):
             usual, images = (
                 DistilledSet.load(tmp_path / each / name / "set.safetensors").images
                 for each in ("usual", setting)
