@@ -30,8 +30,8 @@ EXPERTS = "--classes 0 1 --width 4 --depth 1 --experts 2 --epochs 4 --normalisat
 DATM = "--classes 0 1 --width 4 --depth 1 --steps 3 --iterations 3 --skip-above 50".split()
 COMMANDS = {
     **{name: [*DISTIL[name], "--out", name] for name in RUN},
-    "experts": ["experts", *EXPERTS, "--out", "experts"],
-    "datm": ["distill", "datm", *DATM, *QUICK, "--experts", "experts", "--out", "datm"],
+    "whitened experts": ["experts", *EXPERTS, "--out", "whitened"],
+    "datm": ["distill", "datm", *DATM, *QUICK, "--experts", "whitened", "--out", "datm"],
     "random": ["evaluate", "random", *OF_REAL_IMAGES, "--protocol", "dsa-no-flip"],
     "herding": ["evaluate", "from_herding(1)", *OF_REAL_IMAGES],
     "set": ["evaluate", "dsa", "--networks", "1", "--eval-epochs", "1", "--baseline", "none"],
