@@ -13,8 +13,6 @@ from jax import Array
 
 MOST_STEPS_PER_DISPATCH = 4096
 
-_BAD_SET = "the synthetic set is not finite, or its learning rate not positive,"
-
 
 class Report(NamedTuple):
     """One dispatch.
@@ -170,7 +168,7 @@ def run_steps(
         bad = np.flatnonzero(~np.isfinite(losses))
         if len(bad) or not finite:
             bad_step = step + (int(bad[0]) + 1 if len(bad) else n)
-            reason = "the loss is not finite" if len(bad) else _BAD_SET
+            reason = "the loss is not finite" if len(bad) else _what_is_bad(synthetic_set)
             raise Diverged(bad_step, step, jax.device_get(good), reason)
         step, good = step + n, synthetic_set
         after = updates(state)
@@ -197,3 +195,11 @@ def _of_updates(losses: np.ndarray, last: float) -> np.ndarray:
     """The losses that differ from the one before; a step without an update repeats that loss."""
     different = losses[losses != np.append(last, losses[:-1])]
     return different if len(different) else losses[-1:]
+
+
+def _what_is_bad(synthetic_set: Any) -> str:
+    """What of a set that is not finite. A learned rate that is not positive is NaN here."""
+    rate = getattr(synthetic_set, "learning_rate", None)
+    if rate is not None and not np.isfinite(rate):
+        return "the learned learning rate is not positive"
+    return "the synthetic set is not finite"

@@ -117,7 +117,9 @@ def test_a_run_that_diverges_keeps_the_last_good_set(cli, out):
     outcome = cli(*command)
     assert outcome.code == 1
     last = outcome.err.splitlines()[-1]
-    assert last.startswith("jdd: error: the loss is not finite at step ") and str(out) in last
+    assert (
+        last.startswith("jdd: error: the synthetic set is not finite at step ") and str(out) in last
+    )
     distilled = DistilledSet.load(out / "set.safetensors")
     assert np.isfinite(distilled.images).all()
     results = distilled.metadata.results

@@ -52,7 +52,7 @@ def test_commands_are_understood(command):
 @pytest.fixture(scope="module")
 def flags() -> set[str]:
     """The options of all commands."""
-    helps = [["evaluate"], ["show"], ["distill", "--config", "FILE"]]
+    helps = [["evaluate"], ["show"], ["experts"], ["export"], ["distill", "--config", "FILE"]]
     helps += [["distill", method] for method in PRESETS]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

@@ -35,7 +35,7 @@ def script(load_script):
 
 
 def test_all_scripts_are_tested():
-    assert len(SCRIPTS) == 19 and {"main_table.py", "benchmarks/choices.py"} <= set(SCRIPTS)
+    assert len(SCRIPTS) == 21 and {"main_table.py", "benchmarks/choices.py"} <= set(SCRIPTS)
 
 
 @pytest.mark.parametrize("columns", ["1", "100"])

@@ -77,7 +77,8 @@ def test_a_run_from_python(experiment: Experiment, tmp_path):
     assert isinstance(result, Result) and not result.was_complete and result.schedule == {}
     assert [score.images for score in result.scores] == ["distilled images", "random real images"]
     assert result.path == tmp_path / "run"
-    facts = ["data set", "method", "objective", "network", "evaluation", "loops", "device", "run"]
+    facts = ["data set", "method", "objective", "network", "budget", "evaluation", "loops"]
+    facts += ["device", "run"]
     assert list(announced) == [*facts, "program"]
     assert announced["loops"] == "2 networks x 1 updates of the set"
     made = DistilledSet.load(tmp_path / "run" / "set.safetensors")
