@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 REFERENCE = Path(__file__).parent / "reference"
+
+# Tracing makes many objects that live on, and JAX adds work of its own to every collection.
+gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

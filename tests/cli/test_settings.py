@@ -29,24 +29,32 @@ OF_REAL_IMAGES = "--classes 0 1 --width 4 --depth 1 --networks 1 --eval-epochs 1
 EXPERTS = "--classes 0 1 --width 4 --depth 1 --experts 2 --epochs 4 --normalisation zca".split()
 DATM = "--classes 0 1 --width 4 --depth 1 --steps 3 --iterations 3 --skip-above 50".split()
 COMMANDS = {
-    **{name: [*DISTIL[name], "--out", name] for name in RUN},
     "whitened experts": ["experts", *EXPERTS, "--out", "whitened"],
     "datm": ["distill", "datm", *DATM, *QUICK, "--experts", "whitened", "--out", "datm"],
     "random": ["evaluate", "random", *OF_REAL_IMAGES, "--protocol", "dsa-no-flip"],
     "herding": ["evaluate", "from_herding(1)", *OF_REAL_IMAGES],
-    "set": ["evaluate", "dsa", "--networks", "1", "--eval-epochs", "1", "--baseline", "none"],
+    "set": ["evaluate", "dm", "--networks", "1", "--eval-epochs", "1", "--baseline", "none"],
     "show": ["show", "dm", "--out", "dm.png"],
     "experts": (
         "experts --classes 0 1 --width 4 --depth 1 --experts 1 --epochs 1 --normalisation zca "
         "--flatness flat_trajectory --augment batch_standardised(dsa_augmentation('crop'))"
     ).split(),
 }
-TRACED = {f"trace {name}": ["trace", *words] for name, words in DISTIL.items() if name not in RUN}
+# Two that show faults where a program is traced are one setting.
 SETTINGS = {
-    "64 bits": {"JAX_ENABLE_X64": "1"},
-    "ranks": {"JAX_NUMPY_RANK_PROMOTION": "raise"},
+    "64 bits, ranks": {"JAX_ENABLE_X64": "1", "JAX_NUMPY_RANK_PROMOTION": "raise"},
     "nans": {"JAX_DEBUG_NANS": "1"},
 }
+
+
+def commands_of(setting: str) -> dict[str, list[str]]:
+    """The commands under a setting."""
+    commands = {name: [*DISTIL[name], "--out", name] for name in RUN} | COMMANDS
+    if setting == "64 bits, ranks":
+        commands |= {
+            f"trace {name}": ["trace", *DISTIL[name]] for name in DISTIL if name not in RUN
+        }
+    return commands
 
 
 def outcomes(
@@ -60,7 +68,7 @@ def outcomes(
 def test_every_command_works_with_the_same_results(tmp_path):
     failures, different = {}, []
     for setting, changes in {"usual": {}, **SETTINGS}.items():
-        commands = COMMANDS if setting in ("usual", "nans") else COMMANDS | TRACED
+        commands = commands_of(setting)
         for name, outcome in outcomes(commands, changes, tmp_path / setting).items():
             if outcome.code != 0 or "warning" in outcome.err.lower():
                 failures[setting, name] = outcome.err
