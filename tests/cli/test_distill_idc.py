@@ -9,6 +9,8 @@ import pytest
 
 from jdd.artefact import DistilledSet
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 TINY = (
     "--classes 0 1 2 --width 4 --depth 1 --networks 2 --updates 2 --real-batch 8 --eval-networks 1 "
     "--eval-epochs 2 --eval-every 0 --random no --whole no"

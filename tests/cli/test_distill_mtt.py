@@ -14,6 +14,8 @@ import pytest
 from jdd.artefact import DistilledSet
 from tests.cli.conftest import QUICK, Outcome, called, files, records
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 NETWORK = "--classes 0 1 --width 4 --depth 1".split()
 MTT = "--ipc 2 --steps 3 --max-start-epoch 2 --strategy crop --iterations 6".split()
 

@@ -13,6 +13,8 @@ from jdd.nn import network
 from jdd.training import SGD
 from tests.cli.conftest import files
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 TINY = (
     "experts --classes 0 1 --width 4 --depth 1 --epochs 1 --augment no_augmentation --batch-size 64 "
     "--learning-rate 0.05 --normalisation zca"

@@ -17,6 +17,8 @@ from jdd.cli.parse import parse
 from jdd.runs import draw
 from tests.cli.conftest import QUICK, called
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 RUN = (
     "distill dm --classes 0 1 --width 4 --depth 1 --real-batch 8 --updates 1 --strategy none --ipc 2 --synthetic"
 ).split()

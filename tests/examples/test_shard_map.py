@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import jdd
+
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
 
 
 def test_classes_over_two_devices():

@@ -19,6 +19,8 @@ import pytest
 from jdd import methods, nn
 from jdd.data import Split, uniform
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 STAND_INS = (
     *("torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.utils"),
     "scipy.ndimage.interpolation",

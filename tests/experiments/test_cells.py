@@ -18,6 +18,8 @@ from jdd.augment import no_augmentation
 from jdd.configuration import Configuration, DataChoice, EvaluationPlan
 from jdd.runs import Interrupted, Score
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 NAMES = ["config.json", "curve.png", "grid.png", "metrics.jsonl", "result.json", "set.safetensors"]
 
 

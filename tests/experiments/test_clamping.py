@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 
 @pytest.fixture(scope="module")
 def run(load_script):

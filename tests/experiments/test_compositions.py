@@ -11,6 +11,8 @@ from jdd.methods import PRESETS, sgd
 from jdd.runs import Score
 from jdd.synthetic import from_real, multi_formation, pixels
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 STD = (0.2, 0.4)
 
 

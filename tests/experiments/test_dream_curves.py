@@ -10,6 +10,8 @@ from jdd.data import boundary, central, representative, uniform
 from jdd.methods import from_clusters
 from jdd.synthetic import from_real
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 
 @pytest.fixture(scope="module")
 def script(load_script):

@@ -15,6 +15,8 @@ from jdd.evaluate import PROTOCOLS
 from jdd.methods import Recipe, on_synthetic
 from jdd.synthetic import from_noise, from_real
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 # The commands whose cells are committed.
 COMMANDS = {

@@ -30,6 +30,8 @@ from jdd.runs.errors import FolderError, Interrupted, RunError
 from jdd.runs.interrupt import Interrupt
 from jdd.training import SGD, TrainingState, flat_trajectory, sgd_step
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 DATASET = load_dataset("digits", classes=["0", "1"])
 NETWORK = network("convnet", width=4, depth=1)
 # 289 images: four minibatches of 64, and one of 33.

@@ -28,6 +28,8 @@ from tests.methods.small_runs import (
     step,
 )
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 # CAFE's own motion has its own tests, test_query_motion.py.
 FIXED = [name for name in PAPERS if name != "cafe"]
 ONE_UPDATE = small("dc", networks=4, updates=1, motion=on_synthetic(0))

@@ -16,6 +16,8 @@ from tests.methods.small_runs import build, small, step
 from tests.methods.small_runs import data as real
 from tests.parametrisations import mosaic, tinted
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 OBJECTIVES = {
     "dc": methods.class_gradients,
     "dcc": methods.collective_gradients,

@@ -17,6 +17,8 @@ from jdd.methods import PRESETS, Recipe, bidirectional_gradients, from_clusters
 from tests.methods.small_runs import build, resumed, run, same, small
 from tests.methods.small_runs import data as real_data
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 AUGMENT = cutmix_augmentation(0.5, base=idc_augmentation("color_crop"))
 SAMPLER = representative(6, every=3, pool=16)
 

@@ -17,6 +17,8 @@ from jdd.methods import view_similarity
 from jdd.synthetic import flat
 from tests.methods.small_runs import build, program, resumed, same, small_model, table
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 
 def arguments(choice: Any) -> dict[str, Any]:
     return dict(choice.expression.arguments)

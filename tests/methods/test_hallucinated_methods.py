@@ -15,6 +15,8 @@ from jdd.evaluate import EvaluationProtocol, evaluate
 from jdd.synthetic import flat, hallucinated
 from tests.methods.small_runs import build, data, resumed, run, same, small
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 OPTIMIZER = methods.by_group(bases=methods.sgd(0.1, 0.5), hallucinators=methods.sgd(0.01, 0.5))
 SHORT = {"networks": 2, "updates": 2, "synthetic": hallucinated(3), "optimizer": OPTIMIZER}
 

@@ -18,6 +18,8 @@ from jdd.nn import mlp
 from tests.methods.small_runs import build, program, resumed, run, same, small
 from tests.methods.small_runs import data as real_data
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 # Two networks of four updates; a minibatch of 8 real images goes one and a half times through the 90.
 MOTION = methods.on_real(
     16, batch_size=8, augment=cutmix_augmentation(0.5, base=idc_augmentation("color_crop"))

@@ -28,6 +28,8 @@ from tests.methods.small_runs import (
     step,
 )
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 ON_REAL = on_real(5, first_images=3, learning_rate=0.02, batch_size=4)
 
 

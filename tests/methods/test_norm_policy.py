@@ -16,6 +16,8 @@ from jdd.methods import batch_statistics, class_gradients, frozen_statistics, on
 from jdd.nn import alexnet, convnet
 from tests.methods.small_runs import run, small
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 
 @pytest.fixture(scope="module")
 def table():

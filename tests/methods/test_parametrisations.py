@@ -26,6 +26,8 @@ from tests.methods.small_runs import (
 )
 from tests.parametrisations import mosaic, tinted
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 BOTH = {"mosaic": mosaic(), "tinted": tinted()}
 # Network, updates and epochs are few: every pair of preset and parametrisation is a program.
 SHORT = {"networks": 2, "updates": 2}

@@ -30,6 +30,8 @@ from tests.methods.small_runs import (
     step,
 )
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 ONE_UPDATE = small(
     "cafe",
     networks=10,

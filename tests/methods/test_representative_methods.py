@@ -21,6 +21,8 @@ from jdd.nn import convnet
 from jdd.synthetic import from_real
 from tests.methods.small_runs import NETWORK_PRESETS
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 SAMPLER = representative(6, every=2, pool=8)
 
 

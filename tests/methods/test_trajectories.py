@@ -22,6 +22,8 @@ from tests.methods.small_runs import step as compiled_step
 from tests.methods.small_trajectories import EPOCHS, EXPERTS, data, experts, rates, small
 from tests.parametrisations import tinted
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 # Everything that the state of a run can hold.
 WHOLE = small(
     objective=chain(unroll(3, batch_size=4), trajectory_distance()),

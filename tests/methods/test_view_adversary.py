@@ -16,6 +16,8 @@ from jdd.methods import paper_adversary, released_adversary, view_similarity
 from jdd.synthetic import flat, hallucinated
 from tests.methods.small_runs import build, data, resumed, run, same, small, small_model
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 OPTIMIZER = methods.by_group(bases=methods.sgd(0.1), hallucinators=methods.sgd(0.01))
 TASK = Task(small_model(), "hallucinated(2)", 2)
 

@@ -20,6 +20,8 @@ from jdd.configuration import Configuration, DataChoice, EvaluationPlan
 from jdd.runs import Experiment, Interrupted, Result, RunError, prepare, run, session
 from jdd.runs.directory import RunDirectory
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 RECIPE = dataclasses.replace(
     jdd.dm(1, data="digits", strategy="none"), networks=2, sampler=jdd.data.uniform(8)
 )
