@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -16,6 +17,8 @@ from jdd.artefact import DistilledSet, Metadata
 from jdd.evaluate import PROTOCOLS
 from jdd.synthetic import Parametrisation, pixels
 from tests.parametrisations import mosaic, tinted
+
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
 
 properties = settings(max_examples=40, deadline=None)
 texts = st.text(max_size=8)

@@ -20,6 +20,8 @@ from jdd.cli.parse import parse
 from jdd.runs import loop, prepare
 from jdd.runs.directory import RunDirectory
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 # Two updates per network, so that the network, which is trained in between, is a part of the state.
 OPTIONS = (

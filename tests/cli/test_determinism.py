@@ -14,6 +14,8 @@ import pytest
 import jdd
 from jdd.runs import loop
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 TINY = (
     "distill dsa --classes 0 1 --ipc 2 --width 4 --depth 1 --real-batch 8 --networks 4 --updates 2 "
     "--net-epochs 1 --eval-networks 2 --eval-epochs 1 --eval-every 2 --whole yes"

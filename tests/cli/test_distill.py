@@ -13,6 +13,8 @@ from jdd import DistilledSet, augment
 from jdd.evaluate import PROTOCOLS, dsa_protocol
 from tests.cli.conftest import QUICK, TINY, Run, files, records
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 
 @pytest.fixture
 def out(tmp_path):

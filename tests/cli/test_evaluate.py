@@ -17,6 +17,8 @@ from jdd.datasets import load_dataset
 from jdd.evaluate import PROTOCOLS, dsa_protocol
 from tests.cli.conftest import Run, save_digits
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 QUICK = "--networks 2 --eval-epochs 1".split()
 DC, CROP = PROTOCOLS["dc"].to_json(), dsa_protocol("crop").to_json()
 SLOW = {"learning_rate": 0.0025}

@@ -13,6 +13,8 @@ import pytest
 
 from jdd import choice, methods, nn
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     file.name

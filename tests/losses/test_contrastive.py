@@ -9,6 +9,8 @@ import pytest
 
 from jdd import losses
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 CASES = ("bpc1", "bpc_many", "chunk")
 
 

@@ -30,6 +30,8 @@ from jdd.matching import (
 from jdd.methods import bidirectional_gradients
 from jdd.nn import convnet
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 METRICS = {"mse": matching.squared_error, "l1": matching.absolute_error}
 
 

@@ -24,6 +24,8 @@ from jdd.matching import (
 from jdd.methods import layer_features
 from jdd.nn import convnet
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 CASES = ["rgb", "gray", "few"]
 
 

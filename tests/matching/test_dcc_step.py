@@ -23,6 +23,8 @@ from jdd.matching import (
     value_of,
 )
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 
 def objective(run, stored_augmentation, arrays, over_classes="map"):
     stages = [gradients(real_micro_batch=3, synthetic_micro_batch=1)]

@@ -16,6 +16,8 @@ from jdd.matching import Context, Pair, chain, value_of
 from jdd.methods import convolution_gradients
 from jdd.nn import convnet
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 STAGES = {
     "mse": matching.squared_error,
     "l1": matching.absolute_error,

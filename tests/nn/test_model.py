@@ -16,6 +16,8 @@ from jdd.network_output import Output
 from jdd.nn import Model, convnet, default_conv, lenet, stacked
 from jdd.nn.plain import Block, PlainNetwork
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 SHAPE = (8, 8, 1)
 IMAGES = jax.random.normal(jax.random.key(1), (3, *SHAPE))
 
