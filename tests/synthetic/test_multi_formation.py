@@ -18,6 +18,8 @@ from jdd.nn import convnet
 from jdd.synthetic import multi_formation
 from jdd.synthetic.multi_formation import mosaic, tiles_of
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 # Cases 6 and 7 of the file are other ways to decode (several factors at once), which jdd does not have.
 CASES = range(6)
 

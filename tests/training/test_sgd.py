@@ -18,6 +18,8 @@ from jdd.network_output import Output
 from jdd.nn import Model, convnet
 from jdd.training import SGD, TrainingState, train_epochs
 
+pytestmark = pytest.mark.slow  # as a whole: it compiles many programs
+
 
 def test_the_whole_trajectory(reference):
     arrays = reference("inner_train")
