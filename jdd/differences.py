@@ -52,7 +52,7 @@ def of_data(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in ("classes", "test_share", "name", "fingerprint")}
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as JSON for a message, cut where it is long."""
     text = json.dumps(value)
     return text if len(text) <= 200 else f"{text[:200]}..."

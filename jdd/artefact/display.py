@@ -23,7 +23,7 @@ def as_pixels(distilled: DistilledSet, images: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(raw, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def shown(distilled: DistilledSet) -> np.ndarray | None:
+def preview(distilled: DistilledSet) -> np.ndarray | None:
     """What pictures show before the variants of each image, such as its basis; None for nothing.
 
     Returns:
@@ -32,8 +32,8 @@ def shown(distilled: DistilledSet) -> np.ndarray | None:
     Raises:
       ValueError: if this process does not know the parametrisation.
     """
-    if distilled.synthetic.shown is None:
+    if distilled.synthetic.preview is None:
         return None
-    images = np.asarray(distilled.synthetic.shown(distilled.params), np.float32)
+    images = np.asarray(distilled.synthetic.preview(distilled.params), np.float32)
     images = np.broadcast_to(images, (*images.shape[:-1], distilled.image_shape[-1]))
     return as_pixels(distilled, images.reshape(-1, *images.shape[2:]))

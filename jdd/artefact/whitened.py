@@ -11,7 +11,7 @@ _PREFIX = "whitening/"
 
 
 def tensors_of(whitening: Whitening | None) -> dict[str, np.ndarray]:
-    """The arrays of a whitening as a file holds them; none where there is none.
+    """Returns the arrays of a whitening by their names in a file; empty for None.
 
     >>> tensors_of(Whitening(np.zeros(4), np.eye(4), np.eye(4)))["whitening/mean"].dtype
     dtype('float32')
@@ -24,17 +24,17 @@ def tensors_of(whitening: Whitening | None) -> dict[str, np.ndarray]:
 
 
 def taken_from(tensors: dict[str, np.ndarray]) -> Whitening | None:
-    """Removes the whitening from the tensors of a file; None where there is none.
+    """Removes the whitening from the tensors of a file and returns it; None if the file has no whitening.
 
     Raises:
       ValueError: if a part is missing.
     """
     names = [f"{_PREFIX}{field}" for field in Whitening._fields]
-    held = [name for name in names if name in tensors]
-    if not held:
+    present = [name for name in names if name in tensors]
+    if not present:
         return None
     missing = [name for name in names if name not in tensors]
-    require(not missing, f"the file holds {', '.join(held)}, but no {', '.join(missing)}")
+    require(not missing, f"the file holds {', '.join(present)}, but no {', '.join(missing)}")
     return Whitening(*(tensors.pop(name) for name in names))
 
 

@@ -231,14 +231,14 @@ def batch_standardised(base: Augmentation | None = None) -> Augmentation:
     """
     if base is not None and not isinstance(base, Augmentation):
         raise ValueError(f"base must be an Augmentation, got {base!r}")
-    then = no_augmentation() if base is None else base
-    siamese = then.siamese
+    inner = no_augmentation() if base is None else base
+    siamese = inner.siamese
     return Augmentation(
-        lambda key, batch: then.per_sample(key, batch._replace(images=standardised(batch.images))),
+        lambda key, batch: inner.per_sample(key, batch._replace(images=standardised(batch.images))),
         None if siamese is None else lambda key, images: siamese(key, standardised(images)),
-        "batch-standardised" if then.is_none else f"batch-standardised + {then.name}",
-        then.strategy,
-        then.mixes_labels,
+        "batch-standardised" if inner.is_none else f"batch-standardised + {inner.name}",
+        inner.strategy,
+        inner.mixes_labels,
         of_tests=standardised,
     )
 

@@ -33,11 +33,10 @@ def dsa_protocol(strategy: str) -> EvaluationProtocol:
     >>> dsa_protocol("crop_flip").name
     'dsa, crop_flip'
     """
-    augment = dsa_or_none(strategy)
-    for name in ("dsa", "dsa-no-flip"):
-        if PROTOCOLS[name].augment == augment:
-            return PROTOCOLS[name]
-    return dataclasses.replace(PROTOCOLS["dsa"], name=f"dsa, {strategy or 'none'}", augment=augment)
+    made = dataclasses.replace(
+        PROTOCOLS["dsa"], name=f"dsa, {strategy or 'none'}", augment=dsa_or_none(strategy)
+    )
+    return _named(made, "dsa", "dsa-no-flip")
 
 
 def haba_protocol(strategy: str) -> EvaluationProtocol:
@@ -50,11 +49,9 @@ def haba_protocol(strategy: str) -> EvaluationProtocol:
     ('haba-no-flip', 'haba, crop')
     """
     augment = batch_standardised(dsa_or_none(strategy))
-    for name in ("haba", "haba-no-flip"):
-        if PROTOCOLS[name].augment == augment:
-            return PROTOCOLS[name]
     name = f"haba, {strategy or 'none'}"
-    return dataclasses.replace(PROTOCOLS["haba"], name=name, augment=augment)
+    made = dataclasses.replace(PROTOCOLS["haba"], name=name, augment=augment)
+    return _named(made, "haba", "haba-no-flip")
 
 
 def cafe_protocol(data: str, strategy: str) -> EvaluationProtocol:
@@ -90,8 +87,12 @@ def idc_protocol(strategy: str, *, cutmix: float = 0.5) -> EvaluationProtocol:
     augment = idc_augmentation(strategy) if parse_strategy(strategy) else no_augmentation()
     if cutmix:
         augment = cutmix_augmentation(cutmix, base=augment)
-    for name in ("idc", "idc-no-flip", "idc-no-cutmix"):
-        if PROTOCOLS[name].augment == augment:
-            return PROTOCOLS[name]
     mixing = f"CutMix {cutmix:g}" if cutmix else "no CutMix"
-    return idc_training(f"idc, {strategy or 'none'}, {mixing}", augment)
+    made = idc_training(f"idc, {strategy or 'none'}, {mixing}", augment)
+    return _named(made, "idc", "idc-no-flip", "idc-no-cutmix")
+
+
+def _named(made: EvaluationProtocol, *names: str) -> EvaluationProtocol:
+    """The known protocol with the same augmentation, which has a short name; else the protocol as made."""
+    known = (PROTOCOLS[name] for name in names)
+    return next((each for each in known if each.augment == made.augment), made)

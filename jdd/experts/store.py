@@ -15,7 +15,7 @@ import numpy as np
 from jdd.checksums import array_checksum, json_checksum
 from jdd.configuration import DataChoice
 from jdd.data import Normalisation, Trajectories
-from jdd.differences import differences, of_data, shown
+from jdd.differences import differences, of_data, value_text
 from jdd.experts.plan import ExpertPlan
 from jdd.nn import Network
 from jdd.validation import at_least, count
@@ -203,7 +203,7 @@ def first_difference(before: ExpertPlan, now: ExpertPlan) -> tuple[str, str, str
         return {**record, "data": of_data(record["data"])}
 
     other = next(differences(compared(before), compared(now)), None)
-    return None if other is None else (other.entry, shown(other.before), shown(other.now))
+    return None if other is None else (other.entry, value_text(other.before), value_text(other.now))
 
 
 def open_store(path: str | Path) -> Store:

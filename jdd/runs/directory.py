@@ -14,7 +14,7 @@ from jdd.artefact.decoding import unknown_choices
 from jdd.atomic_write import append_line, is_leftover, write_atomically
 from jdd.checkpoint import Checkpoints
 from jdd.configuration import Configuration
-from jdd.differences import differences, of_data, shown
+from jdd.differences import differences, of_data, value_text
 from jdd.runs.errors import FolderError, OtherConfiguration, one_line
 from jdd.runs.lock import LOCK, hold
 from jdd.runs.machine import device
@@ -237,7 +237,7 @@ def refuse_differences(path: Path, saved: Configuration, now: Mapping[str, Any])
     if found:
         name, was, is_now = min(found, key=lambda each: max(1, each.entry.count(".")))
         raise OtherConfiguration(
-            f"the run in {path} has {name} {shown(was)}, not {shown(is_now)}: give the same options, or "
+            f"the run in {path} has {name} {value_text(was)}, not {value_text(is_now)}: give the same options, or "
             "begin in another folder",
             name,
         )

@@ -16,7 +16,7 @@ from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from jdd.artefact import DistilledSet
-from jdd.artefact.display import shown
+from jdd.artefact.display import preview
 from jdd.atomic_write import write_atomically
 from jdd.validation import at_least
 
@@ -202,7 +202,7 @@ def grid_of_set(distilled: DistilledSet, path: str | Path) -> Path:
     """
     soft = distilled.labels.ndim == 2
     labels = np.argmax(distilled.labels, -1) if soft else distilled.labels
-    images, before = distilled.pixels(), shown(distilled)
+    images, before = distilled.pixels(), preview(distilled)
     if images.ndim == 5 or before is not None:
         images = images[:, :_VARIANTS] if images.ndim == 5 else images[:, None]
         images = images if before is None else np.concatenate([before[:, None], images], axis=1)

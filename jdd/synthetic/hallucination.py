@@ -91,7 +91,7 @@ def hallucinated(num_hallucinators: int = 5, *, channels: int | None = None) -> 
         variants=num_hallucinators,
         stored=lambda params: {"bases": params["bases"], **params["hallucinators"]},
         restored=_restored,
-        shown=lambda params: params["bases"],
+        preview=lambda params: params["bases"],
         formula=_FORMULA,
     )
 

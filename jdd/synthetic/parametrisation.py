@@ -50,7 +50,7 @@ class Parametrisation(Choice):
         for no limit.
       projected: when that happens: after every "update", or once per "network", before its first
         update.
-      shown: ``shown(params) -> [C, n, H, W, ch]`` in `space`, with the channels of decoded images or one: what
+      preview: ``preview(params) -> [C, n, H, W, ch]`` in `space`, with the channels of decoded images or one: what
         pictures show before the variants of each image; None for nothing.
       formula: how the arrays of `stored` become images, in words, for those who read them without this
         library; empty for the first line of the factory's docstring.
@@ -66,7 +66,7 @@ class Parametrisation(Choice):
     num_floats: Callable[[Params], int] = _count_floats
     project: Callable[[Params], Params] | None = None
     projected: Literal["update", "network"] = "update"
-    shown: Callable[[Params], Array] | None = None
+    preview: Callable[[Params], Array] | None = None
     formula: str = ""
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 import jdd
 from jdd import DistilledSet
 from jdd.artefact import Metadata
-from jdd.artefact.display import shown
+from jdd.artefact.display import preview
 from jdd.cli.parse import parse
 from jdd.runs import draw
 from tests.cli.conftest import QUICK, called
@@ -55,7 +55,7 @@ def test_the_set_states_how_it_is_decoded(cli, run, tmp_path, monkeypatch):
     monkeypatch.setattr(draw, "grid", lambda images, *_: drawn.append(images))
     draw.grid_of_set(distilled, tmp_path / "grid.png")
     assert drawn[0].shape == (4, 3, 8, 8, 1)  # the basis and its two hallucinations
-    np.testing.assert_array_equal(drawn[0][:, 0], shown(distilled))
+    np.testing.assert_array_equal(drawn[0][:, 0], preview(distilled))
     np.testing.assert_array_equal(drawn[0][:, 1:], distilled.pixels())
 
 

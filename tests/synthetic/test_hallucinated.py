@@ -155,5 +155,5 @@ def test_what_cannot_be_is_refused(call, message):
 
 def test_bases_are_what_pictures_show():
     params = synthetic.hallucinated(2).init(jax.random.key(0), jnp.ones((2, 1, 4, 4, 1)))
-    shown = synthetic.hallucinated(2).shown
-    assert shown is not None and shown(params) is params["bases"]
+    preview = synthetic.hallucinated(2).preview
+    assert preview is not None and preview(params) is params["bases"]
